@@ -1,0 +1,86 @@
+"""How values become bytes, where bytes are needed: a store, a wire, ``result()``.
+
+Lives here: the JSON codec over orjson and the rules for values that are bytes already. Does not live here: the wire
+form of steps (``proto/``). orjson is imported on first use: it costs a third of the package's import time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flow_core.errors import PayloadError
+from flow_core.limits import MAX_PAYLOAD
+
+__all__ = ["check_payload", "decode_json", "encode_mapping", "encode_value"]
+
+
+def check_payload(data: bytes, what: str = "payload", limit: int = MAX_PAYLOAD) -> bytes:
+    """Return ``data`` when it is within ``limit`` bytes, else raise `PayloadError` naming the limit."""
+    if len(data) > limit:
+        raise PayloadError(f"{what} is {len(data)} bytes, the limit MAX_PAYLOAD is {limit}")
+    return data
+
+
+def encode_value(value: Any, what: str = "value") -> bytes:
+    """``value`` as bytes: bytes stay what they are, None is empty, anything else becomes JSON.
+
+    Raises:
+        PayloadError: JSON can't express the value, or the result is over the limit.
+    """
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return check_payload(bytes(value), what)
+    if value is None:
+        return b""
+    if isinstance(value, Mapping):
+        return encode_mapping(value, what)
+    return check_payload(_dumps(value, what), what)
+
+
+def encode_mapping(values: Mapping[str, Any], what: str = "value") -> bytes:
+    """A mapping as one JSON object. Values that are bytes are JSON already (what services return) and go in as is.
+
+    Raises:
+        PayloadError: a value is neither JSON bytes nor expressible as JSON.
+    """
+    import orjson
+
+    parts = {}
+    for key, value in values.items():
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            raw = bytes(value)
+            try:
+                orjson.loads(raw)
+            except orjson.JSONDecodeError:
+                raise PayloadError(
+                    f"{what}: {key!r} is {len(raw)} bytes that are not JSON, so they can't become part of a JSON object",
+                    fix="name one input= for the step, or combine them in a LocalOperation",
+                ) from None
+            parts[key] = orjson.Fragment(raw)
+        else:
+            parts[key] = value
+    return check_payload(_dumps(parts, what), what)
+
+
+def decode_json(data: bytes) -> Any:
+    """The value of JSON bytes; bytes that are not JSON come back as they are, empty ones as None."""
+    import orjson
+
+    if not data:
+        return None
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return data
+
+
+def _dumps(value: Any, what: str) -> bytes:
+    import orjson
+
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError as error:
+        raise PayloadError(
+            f"{what} of type {type(value).__name__} can't be written as JSON: {error}",
+            fix="return bytes, or types that JSON knows",
+        ) from error

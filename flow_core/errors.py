@@ -1,0 +1,365 @@
+"""Every error flow-core raises, as one tree ordered by who can mend it.
+
+::
+
+    FlowError
+    ├── RegistrationError          you: the definition of a flow is wrong
+    │   ├── InvalidId  InvalidStep  InvalidOption  DuplicateStep  UnknownStep  UnknownFlow
+    │   ├── CycleError  OutputConflict  RevisionConflict  UnresolvedSteps  LimitExceeded
+    │   └── EncodeError  DecodeError  UnknownOperation  DuplicateOperation
+    ├── ExecutionError             the run: one execution did not end well, or was asked for something it can't do
+    │   ├── StepFailed  StepTimeout  ExecutionTimeout  ExecutionAborted  ExecutionStopped  Interrupted
+    │   ├── ExecutionConflict  UnknownExecution  IllegalMove  MissingInput  PayloadError
+    │   └── ExecutorStopped  QueueFull
+    ├── StoreError                 the disk or the database
+    ├── AdapterError               the outside world: a service or a broker
+    │   └── Unavailable  NoReply
+    ├── AuthError                  the caller may not do this
+    ├── Permanent                  raised by your step: never retried
+    └── InternalError              us: please file a bug
+
+Lives here: classes, their stable ``code`` and the "fix" line. Does not live here: the decision what to retry
+(``engine/policy.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+__all__ = [
+    "AdapterError",
+    "AuthError",
+    "CycleError",
+    "DecodeError",
+    "DuplicateOperation",
+    "DuplicateStep",
+    "EncodeError",
+    "ExecutionAborted",
+    "ExecutionConflict",
+    "ExecutionError",
+    "ExecutionStopped",
+    "ExecutionTimeout",
+    "ExecutorStopped",
+    "FlowError",
+    "IllegalMove",
+    "InternalError",
+    "Interrupted",
+    "InvalidId",
+    "InvalidOption",
+    "InvalidStep",
+    "LimitExceeded",
+    "MissingInput",
+    "NoReply",
+    "OutputConflict",
+    "PayloadError",
+    "Permanent",
+    "QueueFull",
+    "RegistrationError",
+    "RevisionConflict",
+    "StepFailed",
+    "StepTimeout",
+    "StoreError",
+    "Unavailable",
+    "UnknownExecution",
+    "UnknownFlow",
+    "UnknownOperation",
+    "UnknownStep",
+    "UnresolvedSteps",
+    "did_you_mean",
+]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A fix line that names the closest known ids, or None when nothing is close."""
+    close = get_close_matches(name, list(known)[:10_000], n=3)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else None
+
+
+class FlowError(Exception):
+    """Base of all errors of flow-core.
+
+    Args:
+        message: what happened, naming the thing and the place.
+        fix: what to do about it, one line; printed below the message.
+        flow, execution, step, attempt: where it happened, as far as known; also kept as attributes.
+
+    Attributes:
+        code: stable name for programs, e.g. ``"cycle"``.
+    """
+
+    code: ClassVar[str] = "flow_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fix: str | None = None,
+        flow: str | None = None,
+        execution: Any = None,
+        step: str | None = None,
+        attempt: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+        self.flow = flow
+        self.execution = execution
+        self.step = step
+        self.attempt = attempt
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  fix: {self.fix}" if self.fix else self.message
+
+
+# --- RegistrationError: the definition is wrong ---------------------------------------------------------------------
+
+
+class RegistrationError(FlowError):
+    """The definition of a flow, a step or an option is wrong. Nothing was changed."""
+
+    code = "registration"
+
+
+class InvalidId(RegistrationError, ValueError):
+    """An id is empty, too long, or has characters outside ``[A-Za-z0-9._:-]``."""
+
+    code = "invalid_id"
+
+
+class InvalidStep(RegistrationError, TypeError):
+    """A step was built from the wrong types."""
+
+    code = "invalid_step"
+
+
+class InvalidOption(RegistrationError, ValueError):
+    """An option has an impossible value."""
+
+    code = "invalid_option"
+
+
+class DuplicateStep(RegistrationError):
+    """The flow already has a step of this id."""
+
+    code = "duplicate_step"
+
+
+class UnknownStep(RegistrationError, LookupError):
+    """The flow has no step of this id."""
+
+    code = "unknown_step"
+
+
+class UnknownFlow(RegistrationError, LookupError):
+    """No flow of this name is registered."""
+
+    code = "unknown_flow"
+
+
+class CycleError(RegistrationError):
+    """The order of the steps is circular. ``path`` holds the ids around the circle, first and last the same."""
+
+    code = "cycle"
+
+    def __init__(self, path: Sequence[object], **where: Any) -> None:
+        self.path = tuple(path)
+        super().__init__(
+            "cycle: " + " -> ".join(map(str, self.path)),
+            fix="remove one of these orders (after= or before=)",
+            **where,
+        )
+
+
+class OutputConflict(RegistrationError):
+    """Two steps with no order between them write the same output."""
+
+    code = "output_conflict"
+
+
+class RevisionConflict(RegistrationError):
+    """The flow has moved on: its revision is not the one the change was made for."""
+
+    code = "revision_conflict"
+
+    def __init__(self, message: str, *, expected: int, actual: int, **where: Any) -> None:
+        super().__init__(message, **where)
+        self.expected = expected
+        self.actual = actual
+
+
+class UnresolvedSteps(RegistrationError):
+    """Some steps name others that nobody registered yet. ``missing`` maps each missing id to those that name it."""
+
+    code = "unresolved_steps"
+
+    def __init__(self, message: str, *, missing: dict[str, list[str]], **where: Any) -> None:
+        super().__init__(message, **where)
+        self.missing = missing
+
+
+class LimitExceeded(RegistrationError, ValueError):
+    """A limit was passed; the message names the limit and its value."""
+
+    code = "limit_exceeded"
+
+
+class EncodeError(RegistrationError, ValueError):
+    """Something can't be written down as protobuf without losing part of it."""
+
+    code = "encode"
+
+
+class DecodeError(RegistrationError, ValueError):
+    """The bytes are not what they should be; the message names the message and the field."""
+
+    code = "decode"
+
+
+class UnknownOperation(DecodeError, LookupError):
+    """No operation is registered under this type."""
+
+    code = "unknown_operation"
+
+
+class DuplicateOperation(RegistrationError):
+    """Two operations claim the same type."""
+
+    code = "duplicate_operation"
+
+
+# --- ExecutionError: one execution ----------------------------------------------------------------------------------
+
+
+class ExecutionError(FlowError):
+    """One execution did not end well, or was asked for something that it can't do now."""
+
+    code = "execution"
+
+
+class StepFailed(ExecutionError):
+    """A step failed for good: its attempts are used up and no fallback helped. The cause is ``__cause__``."""
+
+    code = "step_failed"
+
+
+class StepTimeout(ExecutionError, TimeoutError):
+    """An attempt, or all attempts together, of a step took longer than allowed."""
+
+    code = "step_timeout"
+
+
+class ExecutionTimeout(ExecutionError, TimeoutError):
+    """The execution took longer than ``execute(timeout=)``."""
+
+    code = "execution_timeout"
+
+
+class ExecutionAborted(ExecutionError):
+    """The execution was aborted."""
+
+    code = "execution_aborted"
+
+
+class ExecutionStopped(ExecutionError):
+    """The executor stopped before the execution could finish."""
+
+    code = "execution_stopped"
+
+
+class Interrupted(ExecutionError):
+    """An at-most-once step was under way when the process died: whether its effect happened is not known."""
+
+    code = "interrupted"
+
+
+class ExecutionConflict(ExecutionError):
+    """An execution of this id exists, with another flow or another request."""
+
+    code = "execution_conflict"
+
+
+class UnknownExecution(ExecutionError, LookupError):
+    """No execution of this id is known (it may have been forgotten, see ``keep=``)."""
+
+    code = "unknown_execution"
+
+
+class IllegalMove(ExecutionError):
+    """The execution or step can't go from its status to the one asked for."""
+
+    code = "illegal_move"
+
+
+class MissingInput(ExecutionError):
+    """A step started with ``step=`` needs an output from outside, and ``inputs=`` does not give it."""
+
+    code = "missing_input"
+
+
+class PayloadError(ExecutionError, ValueError):
+    """A payload is not bytes, can't be encoded, or is larger than the limit. Never retried."""
+
+    code = "payload"
+
+
+class ExecutorStopped(ExecutionError):
+    """The executor is stopped, or stopping: it takes no new work."""
+
+    code = "executor_stopped"
+
+
+class QueueFull(ExecutionError):
+    """The queue of the executor is full and the caller did not want to wait."""
+
+    code = "queue_full"
+
+
+# --- the rest of the world ------------------------------------------------------------------------------------------
+
+
+class StoreError(FlowError):
+    """The store failed: the disk, or the database."""
+
+    code = "store"
+
+
+class AdapterError(FlowError):
+    """A call or a message to the outside failed. Retried by default; ``retry_after`` (seconds) is honoured."""
+
+    code = "adapter"
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **where: Any) -> None:
+        super().__init__(message, **where)
+        self.retry_after = retry_after
+
+
+class Unavailable(AdapterError):
+    """Nobody answers at the other end."""
+
+    code = "unavailable"
+
+
+class NoReply(AdapterError, TimeoutError):
+    """The reply to a message did not come in time."""
+
+    code = "no_reply"
+
+
+class AuthError(FlowError):
+    """The caller is not known, or may not do this."""
+
+    code = "auth"
+
+
+class Permanent(FlowError):
+    """Raise this (or a subclass) in a step when trying again is useless: it is never retried."""
+
+    code = "permanent"
+
+
+class InternalError(FlowError):
+    """A bug in flow-core. Please report it with the text of this error."""
+
+    code = "internal"

@@ -1,0 +1,228 @@
+"""Options: retry, fallback, and the frozen option records of operations, executions, flows and executors.
+
+Lives here: what may be set, and the checks of it. Does not live here: which of several set values wins
+(``engine/policy.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from flow_core.errors import InvalidOption
+from flow_core.limits import check_count, seconds
+
+if TYPE_CHECKING:
+    from flow_core.operation import Operation
+
+__all__ = ["ExecuteOptions", "ExecutorOptions", "Fallback", "FlowOptions", "OperationOptions", "Retry", "error_names"]
+
+Seconds = float | timedelta
+EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def error_names(errors: type[BaseException] | str | Iterable[type[BaseException] | str]) -> tuple[str, ...]:
+    """Exception classes as ``module.QualName`` strings. Names, so that a stored step needs no import to be read."""
+    if isinstance(errors, (str, type)):
+        errors = (errors,)
+    names = []
+    for error in errors:
+        if isinstance(error, type) and issubclass(error, BaseException):
+            names.append(f"{error.__module__}.{error.__qualname__}")
+        elif isinstance(error, str) and error:
+            names.append(error)
+        else:
+            raise InvalidOption(f"an exception class or its name is needed, not {error!r:.80}")
+    return tuple(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often and when to try again.
+
+    Args:
+        retries: attempts after the first one.
+        initial: seconds before the first retry.
+        factor: each further delay is this times longer.
+        max: no delay is longer than this, seconds.
+        jitter: ``"full"`` draws the delay evenly from 0 to the computed one (AWS Architecture Blog, "Exponential
+            Backoff And Jitter", 2015); ``"none"`` takes the computed one.
+        retry_on: only these exceptions (classes, or ``module.QualName`` strings) are retried; subclasses count.
+        give_up_on: these never are.
+    """
+
+    retries: int = 3
+    initial: float = 0.1
+    factor: float = 2.0
+    max: float = 30.0
+    jitter: Literal["full", "none"] = "full"
+    retry_on: tuple[str, ...] = ("builtins.Exception",)
+    give_up_on: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        retries: int = 3,
+        initial: Seconds = 0.1,
+        factor: float = 2.0,
+        max: Seconds = 30.0,
+        jitter: Literal["full", "none"] = "full",
+        retry_on: type[BaseException] | str | Iterable[type[BaseException] | str] = Exception,
+        give_up_on: type[BaseException] | str | Iterable[type[BaseException] | str] = (),
+    ) -> None:
+        if retries is None:
+            raise InvalidOption("Retry.retries must be an int, not None")
+        check_count(retries, "Retry.retries")
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 1 <= factor < float("inf"):
+            raise InvalidOption(f"Retry.factor must be a number of at least 1, not {factor!r:.80}")
+        if jitter not in ("full", "none"):
+            raise InvalidOption(f'Retry.jitter must be "full" or "none", not {jitter!r:.80}')
+        put = object.__setattr__
+        put(self, "retries", retries)
+        put(self, "initial", 0.0 if initial == 0 else seconds(initial, "Retry.initial"))
+        put(self, "factor", float(factor))
+        put(self, "max", seconds(max, "Retry.max"))
+        put(self, "jitter", jitter)
+        put(self, "retry_on", error_names(retry_on))
+        put(self, "give_up_on", error_names(give_up_on))
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What runs when the last attempt failed, with the step's own input.
+
+    Args:
+        operation: an Operation, or a callable.
+        then: ``"continue"``: its output becomes the step's, which is SUCCESS and marked recovered. ``"fail"``: it only
+            cleans up and the step stays FAILURE.
+    """
+
+    operation: Operation
+    then: Literal["continue", "fail"] = "continue"
+
+    def __post_init__(self) -> None:
+        from flow_core.operation import LocalOperation, Operation
+
+        if not isinstance(self.operation, Operation):
+            object.__setattr__(self, "operation", LocalOperation(self.operation))
+        if self.then not in ("continue", "fail"):
+            raise InvalidOption(f'Fallback.then must be "continue" or "fail", not {self.then!r:.80}')
+
+
+@dataclass(frozen=True, slots=True)
+class OperationOptions:
+    """Defaults that an operation brings along; what the step sets wins.
+
+    Args:
+        timeout: seconds per attempt.
+        retries: a count or a `Retry`.
+        allow_fail: a failure does not fail the execution.
+        context: your own values, for your own operations.
+    """
+
+    timeout: float | None = None
+    retries: int | Retry | None = None
+    allow_fail: bool | None = None
+    context: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "timeout", seconds(self.timeout, "OperationOptions.timeout"))
+        if not isinstance(self.retries, Retry):
+            check_count(self.retries, "OperationOptions.retries")
+
+
+DEFAULT_OPERATION_OPTIONS: Final = OperationOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecuteOptions:
+    """The options of one execution, as a record: ``execute(flow, request, options=ExecuteOptions(...))``.
+
+    Args:
+        flow: name of the flow, where it is not given directly.
+        id: your id; the same id again is the same execution.
+        step: start here: this step and its descendants only.
+        output: name of the output that is the result.
+        timeout: seconds for the whole execution.
+        async_: return the handle at once.
+        concurrency: most steps of this execution that run at the same time.
+        retries: for steps and operations that set none.
+        client: name -> client, for operations of this execution that call or publish.
+        inputs: outputs from outside, for ``step``.
+        priority: 0 (first) to 3.
+        unresolved: ``"fail"`` or ``"wait"`` when steps are named that nobody registered yet.
+        rollback: run the compensations when the execution fails.
+        context: your own values, readable in every step as ``ctx.options``.
+    """
+
+    flow: str | None = None
+    id: str | None = None
+    step: str | None = None
+    output: str | None = None
+    timeout: float | None = None
+    async_: bool = False
+    concurrency: int | None = None
+    retries: int | Retry | None = None
+    client: Any = None
+    inputs: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    priority: int = 1
+    unresolved: Literal["fail", "wait"] = "fail"
+    rollback: bool = True
+    context: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "timeout", seconds(self.timeout, "timeout"))
+        check_count(self.concurrency, "concurrency", least=1)
+        if not isinstance(self.retries, Retry):
+            check_count(self.retries, "retries")
+        check_count(self.priority, "priority")
+        if self.priority > 3:
+            raise InvalidOption(f"priority must be 0 (first) to 3 (last), not {self.priority}")
+        if self.unresolved not in ("fail", "wait"):
+            raise InvalidOption(f'unresolved must be "fail" or "wait", not {self.unresolved!r:.80}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowOptions:
+    """The options of a `Flow`: its executor, its store (an url or None for memory), and your own values."""
+
+    executor: Any = None
+    store: Any = None
+    context: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorOptions:
+    """The options of an `Executor`.
+
+    Args:
+        flow: the Flow that nested executions use.
+        error_handler: called with every exception that escaped a step, BaseException included, and its StepContext.
+        context: your own values.
+        concurrency: most steps that run (have started and not finished) at the same time, over all executions.
+        workers: threads for sync callables.
+        queue: most unfinished executions; ``execute`` waits for room beyond it.
+        keep: how many finished executions are remembered, a count or a timedelta.
+        budget: seconds of steps driven in one go before other tasks of the loop get their turn.
+        drain: seconds that ``stop`` waits for running steps.
+    """
+
+    flow: Any = None
+    error_handler: Callable[[BaseException, Any], None] | None = None
+    context: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    concurrency: int = 10_000
+    workers: int = 8
+    queue: int = 1_000_000
+    keep: int | timedelta = 1_000
+    budget: float = 0.001
+    drain: float = 25.0
+
+    def __post_init__(self) -> None:
+        check_count(self.concurrency, "concurrency", least=1)
+        check_count(self.workers, "workers", least=1)
+        check_count(self.queue, "queue", least=1)
+        if not isinstance(self.keep, timedelta):
+            check_count(self.keep, "keep")
+        seconds(self.budget, "budget")
