@@ -1,6 +1,6 @@
 # Graph: an immutable DAG as flat arrays, both directions. See src/flow_core/csr.hpp.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libcpp cimport bool
+from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
 cdef extern from "flow_core/csr.hpp" namespace "flow" nogil:
@@ -20,7 +20,7 @@ cdef extern from "flow_core/csr.hpp" namespace "flow" nogil:
     void csr_fill_succ(Csr* graph) noexcept
     bint csr_sort(Csr* graph, uint32_t* waiting) noexcept
     vector[uint32_t] csr_cycle(const Csr* graph, const uint32_t* waiting) except +
-    vector[uint8_t] csr_reach(const Csr* graph, uint32_t start, bool forward) except +
+    vector[uint8_t] csr_reach(const Csr* graph, uint32_t start, cbool forward) except +
     vector[uint32_t] csr_in_order(const Csr* graph, const vector[uint8_t]& seen) except +
     vector[uint32_t] csr_critical_path(const Csr* graph, const double* weights, double* length) except +
     const char* csr_check(const Csr* graph) except +

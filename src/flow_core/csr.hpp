@@ -236,8 +236,9 @@ inline const char* csr_check(const Csr* graph) {
         for (uint32_t e = graph->pred_ptr[v]; e < graph->pred_ptr[v + 1]; ++e) {
             uint32_t u = graph->pred[e];
             if (place[u] >= place[v]) return "topo has a node before its predecessor";
+            const uint32_t* begin = graph->succ + graph->succ_ptr[u];
             const uint32_t* end = graph->succ + graph->succ_ptr[u + 1];
-            if (!std::binary_search(graph->succ + graph->succ_ptr[u], end, v)) return "an edge is in pred only";
+            if (!std::binary_search(begin, end, v)) return "an edge is in pred only";
         }
     }
     return nullptr;
