@@ -95,6 +95,8 @@ def present(result: dict[str, Any], style: str, *, check: bool) -> int:
     missed = sum(not verdict.reached for verdict in verdicts)
     if check:
         print(f"{len(verdicts) - missed} of {len(verdicts)} targets reached")
+        if result.get("quick"):
+            print("measured with --quick: one round at smaller sizes, which settles nothing")
     return 1 if missed else 0
 
 

@@ -122,6 +122,13 @@ def test_command_exits_zero_when_all_is_reached(tmp_path, capsys):
     assert f"{len(TARGETS)} of {len(TARGETS)} targets reached" in capsys.readouterr().out
 
 
+def test_a_quick_result_is_marked(tmp_path, capsys):
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({"rows": good_rows(), "quick": True}))
+    command.main(["--read", str(path), "--check", "--table", "markdown"])
+    assert "settles nothing" in capsys.readouterr().out
+
+
 def test_command_exits_one_and_names_what_was_missed(tmp_path, capsys):
     rows = [r for r in good_rows() if r.get("figure") != "million"] + [figure("million", total_s=2.5)]
     assert check_file(tmp_path, rows) == 1
