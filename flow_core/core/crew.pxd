@@ -1,0 +1,19 @@
+"""`Crew`: the tasks of steps that suspended, or that a thread works on."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from flow_core.core.ledger cimport Ledger
+from flow_core.core.run cimport Run
+from flow_core.core.task cimport Activity, Outcome, StepTask
+
+
+cdef class Crew(Ledger):
+    cdef StepTask new_task(self, Run run, uint32_t v, Activity activity)
+    cdef int link(self, StepTask task) except -1
+    cdef int unlink(self, StepTask task) except -1
+    cdef int set_deadline(self, Run run, uint32_t v, Activity activity, StepTask task) except -1
+    cdef int take_slot(self, Run run, uint32_t v) except -1
+    cdef int free_slot(self, Run run, uint32_t v) except -1
+    # what the driver does
+    cdef int ended(self, Run run, uint32_t v, Activity activity, Outcome outcome, object value) except -1
+    cdef int drive(self, Run run) except -1

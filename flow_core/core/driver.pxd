@@ -1,0 +1,35 @@
+"""`Driver`: takes ready steps of runs and steps their coroutines, all from C."""
+
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t
+
+from flow_core.core.crew cimport Crew
+from flow_core.core.run cimport Run
+from flow_core.core.seat cimport Seat
+from flow_core.core.task cimport Activity, Outcome, StepTask
+
+
+cdef class Driver(Crew):
+    cdef object context_type            # class of the first argument of operations
+    cdef object encode                  # value -> bytes
+    cdef list seats                     # one per level of nesting
+    cdef int depth
+    cdef object fatal                   # KeyboardInterrupt or SystemExit of a step, raised when the batch is over
+
+    cpdef Run prepare(self, plan, request, object options=?, Py_ssize_t limit=?, int lane=?, int depth=?)
+    cdef Seat sit_down(self, Run run)
+    cdef int get_up(self, Seat seat) except -1
+    cdef int drive_steps(self, Run run, Seat seat) except -1
+    cdef int conclude(self, Run run) except -1
+    # one step
+    cdef int start_other(self, Run run, uint32_t v, Seat seat) except -1
+    cdef int call_step(self, Run run, uint32_t v, Activity activity, object value, Seat seat) except -1
+    cdef tuple call_of(self, Run run, uint32_t v, Activity activity)
+    cdef int kind_of(self, Run run, uint32_t v, Activity activity) except -1
+    cdef object awaitable(self, Run run, uint32_t v, PyObject* called)
+    cdef object coroutine_of(self, Run run, uint32_t v, object value)
+    cdef int first_step(self, Run run, uint32_t v, Activity activity, object coro, Seat seat) except -1
+    cdef int after_first(
+        self, Run run, uint32_t v, Activity activity, Outcome outcome, PyObject* out, Seat seat) except -1
+    # a step that suspended
+    cdef int resume(self, StepTask task, object error) except -1

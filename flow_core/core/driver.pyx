@@ -1,0 +1,424 @@
+"""`Driver`: the engine's hot path. Ready step -> call -> step its coroutine -> output -> successors, without leaving C.
+
+A coroutine that finishes without suspending costs no task, no future and no turn of the loop. One that suspends keeps
+the stand-in task it ran in, and the future it waits for calls that task back. Whatever is not plain — a failure, a
+condition, a step with a policy, a thread — goes to the *handler*, an object of floor 2:
+
+    handler.step_failed(run, index, error)      an attempt raised; the step is RUNNING until the handler decides
+    handler.step_started(run, index), handler.step_succeeded(run, index)      steps with FLAG_POLICY
+    handler.changed(run)                        a watched run went on
+    handler.activity_ended(run, index, activity, ok, value)                   a fallback or a compensation is over
+    handler.submit(task, function, arguments)   run this in the worker pool, then `post_outcome`
+    handler.settled(run)                        every step ended, and not all of them plainly
+    handler.ended(run)                          the execution is over
+    handler.timer(key)                          a timer set with `set_timer` rang
+
+Lives here: starting, stepping and ending steps; limits; the life of executions. Does not live here: when (`Pacer`), what
+a step sees (`Seat`), policies.
+"""
+
+from asyncio import CancelledError
+
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from flow_core.core.plan cimport (
+    FLAG_POLICY, FLAG_WHEN, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan, StepSpec,
+)
+from flow_core.core.run cimport INTENT_RUN, run_pop, run_succeed
+from flow_core.core.seat cimport current_context, seat_touched
+from flow_core.core.status_table cimport PAUSED, PENDING, RUNNING, SUCCESS, status_move_byte
+from flow_core.core.task cimport ACTIVITY_ATTEMPT, OUT_RAISED, OUT_RETURNED, OUT_WAITS, swap_current, take_error
+
+from flow_core.errors import InvalidStep, PayloadError
+
+cdef extern from "Python.h":
+    ctypedef enum PySendResult:
+        PYGEN_RETURN, PYGEN_ERROR, PYGEN_NEXT
+    PySendResult PyIter_Send(PyObject* it, PyObject* arg, PyObject** result) noexcept
+    PyObject* PyObject_CallOneArg(PyObject* callable, PyObject* arg) noexcept
+    bint PyCoro_CheckExact(PyObject* object) noexcept
+    int PyContext_Enter(object) except -1
+    int PyContext_Exit(object) except -1
+
+# Deeper nesting of steps that start executions goes through the queue: the C stack is not for recursion.
+cdef enum:
+    MOST_SEATS = 16
+
+
+cdef class Driver(Crew):
+    """See the module.
+
+    Args:
+        loop, clock, wall, budget: see `Pacer`.
+        table: rows for the executions.
+        handler: see the module.
+        run_type, context_type: the classes that are made for executions and for the contexts of operations.
+        encode: ``encode(value) -> bytes`` for the inputs of operations.
+        limit: most steps that run at the same time.
+        keep: how many finished executions stay known.
+        nonce: 32 random bits that make generated ids differ from those of other processes.
+    """
+
+    def __cinit__(self, object loop, *, object context_type=None, object encode=None, **_):
+        self.context_type, self.encode = context_type, encode
+        self.seats = [Seat(self)]
+
+    cdef object context_of_caller(self):
+        return current_context(<Seat>self.seats[0])
+
+    def start(self, plan, request, object options=None, Py_ssize_t limit=0, int lane=1, int depth=0):
+        """Start an execution and drive it as far as it goes without waiting; returns its run."""
+        cdef Run run = self.prepare(plan, request, options, limit, lane, depth)
+        self.drive(run)
+        return run
+
+    cpdef Run prepare(self, plan, request, object options=None, Py_ssize_t limit=0, int lane=1, int depth=0):
+        """An execution that is not driven yet: `go_on` starts it."""
+        if not self.open:
+            self.open_turn()
+        cdef Run run = self.new_run(plan, request, options, lane)
+        if limit > 0:
+            run.limit = <uint32_t>min(limit, 0xFFFFFFFF)
+        run.depth = depth
+        run.row.started_ns = <int64_t>(self.now * 1e9)
+        return run
+
+    # --- driving ----------------------------------------------------------------------------------------------------
+
+    cdef int drive(self, Run run) except -1:
+        """Start what is ready, as far as limits and budget allow."""
+        cdef Seat seat
+        if run.queued and run.row.intent == INTENT_RUN and not run.over:
+            if self.spent or self.depth >= MOST_SEATS:
+                return self.park(run)
+            if run.row.status == PENDING:
+                status_move_byte(&run.row.status, RUNNING)
+            seat = self.sit_down(run)
+            try:
+                self.drive_steps(run, seat)
+            finally:
+                self.get_up(seat)
+        if run.watched:
+            self.handler.changed(run)
+        if run.left == 0:
+            self.conclude(run)
+        if self.fatal is not None:
+            error, self.fatal = self.fatal, None
+            raise error
+        return 0
+
+    cdef Seat sit_down(self, Run run):
+        if self.depth == len(self.seats):
+            self.seats.append(Seat(self))
+        seat = <Seat>self.seats[self.depth]
+        (<Seat>seat).enter(run)
+        self.depth += 1
+        return seat
+
+    cdef int get_up(self, Seat seat) except -1:
+        self.depth -= 1
+        return seat.leave()
+
+    cdef int drive_steps(self, Run run, Seat seat) except -1:
+        cdef Plan plan = run.plan
+        cdef StepSpec* spec
+        cdef PyObject *argument
+        cdef PyObject *coro
+        cdef PyObject *out
+        cdef PySendResult sent
+        cdef int32_t source
+        cdef uint32_t v
+        while run.queued and run.row.intent == INTENT_RUN:
+            if self.running >= self.limit:
+                return self.block(run)
+            if run.row.running >= run.limit:
+                return 0                            # it goes on when one of its own steps ends
+            self.credit -= 1
+            if self.credit <= 0 and self.out_of_budget():
+                return self.park(run)
+            v = run_pop(run)
+            if run.status[v] != PENDING:
+                continue                            # skipped or abandoned while it was queued
+            spec = plan.specs + v
+            source = spec.source
+            if spec.kind != KIND_COROUTINE or spec.flags or spec.arity != 1 or source < FROM_REQUEST:
+                self.start_other(run, v, seat)
+                continue
+            argument = <PyObject*>run.request if source < 0 else run.results[source]
+            if argument is NULL:
+                argument = <PyObject*>None
+            self.running += 1
+            run.row.running += 1
+            run.status[v] = RUNNING
+            run.started[v] = self.now
+            coro = PyObject_CallOneArg(spec.call, argument)
+            if coro is NULL or not PyCoro_CheckExact(coro):
+                self.first_step(run, v, ACTIVITY_ATTEMPT, self.awaitable(run, v, coro), seat)
+                continue
+            seat.task.index = v
+            seat.task.coro = <object>coro
+            Py_DECREF(<object>coro)
+            out = NULL
+            sent = PyIter_Send(coro, <PyObject*>None, &out)
+            if sent == PYGEN_RETURN and run.status[v] == RUNNING and not seat_touched(seat):
+                self.running -= 1
+                self.totals.steps_ended += 1
+                run.ended[v] = self.now
+                run_succeed(run, v, out)
+            else:
+                self.after_first(run, v, ACTIVITY_ATTEMPT, outcome_of(sent, &out), out, seat)
+        return 0
+
+    cdef int conclude(self, Run run) except -1:
+        """Every step has ended: so does the execution, when nothing but plain success happened and nothing is left."""
+        if run.tasks is NULL and not run.over and run.row.status != PAUSED:
+            if run.machine is None and run.row.failed == 0 and not run.doomed:
+                self.finish(run, SUCCESS)
+            else:
+                self.handler.settled(run)
+        return 0
+
+    # --- one step, in all its forms ---------------------------------------------------------------------------------
+
+    cdef int start_other(self, Run run, uint32_t v, Seat seat) except -1:
+        """Start a step that is not plain: conditions first, then its call with whatever arguments it takes."""
+        cdef StepSpec* spec = run.plan.specs + v
+        error = None
+        self.look()
+        try:
+            value = run.input_of(v)
+            if spec.flags & FLAG_WHEN and not run.plan.policies[v].condition(value):
+                run.skip(v)
+                return 0
+        except BaseException as raised:
+            error = raised
+        self.take_slot(run, v)
+        run.row.running += 1
+        run.status[v] = RUNNING
+        run.started[v] = self.now
+        if error is None and spec.flags & FLAG_POLICY:
+            self.handler.step_started(run, v)
+        if error is not None:
+            return self.ended(run, v, ACTIVITY_ATTEMPT, OUT_RAISED, error)
+        return self.call_step(run, v, ACTIVITY_ATTEMPT, value, seat)
+
+    cdef int call_step(self, Run run, uint32_t v, Activity activity, object value, Seat seat) except -1:
+        """Call what is behind a step, or its fallback or compensation."""
+        cdef StepTask task
+        try:
+            kind, arity, call = self.call_of(run, v, activity)
+            context = self.context_type(run, v, activity) if kind == KIND_OPERATION or arity == 2 else None
+            arguments = ((), (value,), (context, value))[arity]
+            if kind == KIND_OPERATION:
+                arguments = (context, self.encode(value))
+            if kind == KIND_THREAD:
+                task = self.new_task(run, v, activity)
+                self.link(task)
+                self.handler.submit(task, call, arguments)
+                return 0
+            coro = self.coroutine_of(run, v, call(*arguments))
+        except BaseException as error:
+            return self.ended(run, v, activity, OUT_RAISED, error)
+        return self.first_step(run, v, activity, coro, seat)
+
+    cdef tuple call_of(self, Run run, uint32_t v, Activity activity):
+        cdef StepSpec* spec = run.plan.specs + v
+        if activity != ACTIVITY_ATTEMPT:
+            return run.plan.policies[v].call_of(activity)
+        if spec.call is NULL:
+            raise InvalidStep(
+                f"step {run.plan.items[v].id!r} of flow {run.plan.flow!r}: {run.plan.items[v].operation} has no callable",
+                fix="bind its name to a callable in this process: flow.bind(name, function)",
+            )
+        return spec.kind, spec.arity, <object>spec.call
+
+    cdef object awaitable(self, Run run, uint32_t v, PyObject* called):
+        """What a call gave, when it is no plain coroutine: its error, or what can be stepped (steals ``called``)."""
+        if called is NULL:
+            return take_error()
+        value = <object>called
+        Py_DECREF(value)
+        try:
+            return self.coroutine_of(run, v, value)
+        except BaseException as error:
+            return error
+
+    cdef object coroutine_of(self, Run run, uint32_t v, object value):
+        if PyCoro_CheckExact(<PyObject*>value):
+            return value
+        if hasattr(type(value), "__await__"):
+            return _await(value)
+        raise InvalidStep(
+            f"step {run.plan.items[v].id!r}: {run.plan.items[v].operation} gave {type(value).__name__}, not an awaitable",
+            fix="make execute() an async def",
+        )
+
+    cdef int first_step(self, Run run, uint32_t v, Activity activity, object coro, Seat seat) except -1:
+        """Step a new coroutine for the first time, in the seat. ``coro`` may be the error of its call."""
+        cdef PyObject* out = NULL
+        cdef PySendResult sent
+        if isinstance(coro, BaseException):
+            return self.ended(run, v, activity, OUT_RAISED, coro)
+        seat.task.index, seat.task.coro, seat.task.activity = v, coro, <uint8_t>activity
+        sent = PyIter_Send(<PyObject*>coro, <PyObject*>None, &out)
+        return self.after_first(run, v, activity, outcome_of(sent, &out), out, seat)
+
+    cdef int after_first(
+        self, Run run, uint32_t v, Activity activity, Outcome outcome, PyObject* out, Seat seat
+    ) except -1:
+        """The coroutine's first step is over: the seat's task becomes its own if it waits or was kept."""
+        cdef StepTask task = seat.task
+        cdef bint kept = outcome == OUT_WAITS or seat_touched(seat)
+        if kept:
+            task.context = seat.context
+            if outcome == OUT_WAITS:
+                self.link(task)
+                self.set_deadline(run, v, activity, task)
+            outcome = task.after(outcome, &out)
+            seat.renew()
+        if outcome == OUT_WAITS:
+            self.totals.steps_suspended += 1
+            return 0
+        value = <object>out
+        Py_DECREF(value)
+        if kept:
+            if task.linked:
+                self.unlink(task)
+            task.finish(outcome, value)
+        return self.ended(run, v, activity, outcome, value)
+
+    cdef int ended(self, Run run, uint32_t v, Activity activity, Outcome outcome, object value) except -1:
+        """An attempt (or fallback, or compensation) is over."""
+        cdef StepSpec* spec = run.plan.specs + v
+        self.free_slot(run, v)
+        if outcome == OUT_RAISED and isinstance(value, (KeyboardInterrupt, SystemExit)):
+            self.fatal = value
+        self.totals.steps_ended += 1
+        if outcome == OUT_RETURNED and self.kind_of(run, v, activity) == KIND_OPERATION:
+            if type(value) is not bytes:
+                outcome, value = OUT_RAISED, _not_bytes(run, v, value)
+        if activity != ACTIVITY_ATTEMPT:
+            self.handler.activity_ended(run, v, activity, outcome == OUT_RETURNED, value)
+            return 0
+        if run.status[v] != RUNNING:
+            self.totals.late_outcomes += 1
+            return 0
+        run.ended[v] = self.now
+        if outcome == OUT_RAISED:
+            self.handler.step_failed(run, v, value)
+            return 0
+        Py_INCREF(value)
+        run_succeed(run, v, <PyObject*>value)
+        if spec.flags & FLAG_POLICY:
+            self.handler.step_succeeded(run, v)
+        return 0
+
+    cdef int kind_of(self, Run run, uint32_t v, Activity activity) except -1:
+        return run.plan.specs[v].kind if activity == ACTIVITY_ATTEMPT else run.plan.policies[v].call_of(activity)[0]
+
+    def start_activity(self, Run run not None, uint32_t index, int activity, object value):
+        """Start the fallback or the compensation of a step with an input value."""
+        cdef Seat seat
+        self.open_turn()
+        seat = self.sit_down(run)
+        try:
+            self.take_slot(run, index)
+            self.call_step(run, index, <Activity>activity, value, seat)
+        finally:
+            self.get_up(seat)
+
+    # --- steps that suspended ------------------------------------------------------------------------------------
+
+    cdef int work(self, object item, uint64_t tag) except -1:
+        cdef StepTask task
+        if tag == 0:
+            (<Run>item).parked = False
+            return self.drive(<Run>item)
+        task = <StepTask>item
+        if task.coro is None:                       # a thread is done with it
+            ok, value = task.value
+            return self.done(task, OUT_RETURNED if ok else OUT_RAISED, value)
+        PyContext_Enter(task.context)
+        try:
+            self.resume(task, task.take_scolding())
+        finally:
+            PyContext_Exit(task.context)
+        return 0
+
+    cdef int soon(self, StepTask task, object error) except -1:
+        task.bare = True
+        task.scolding = error
+        return self.enqueue(task, 1, 1 if task.run is None else task.run.row.lane)
+
+    cdef int wake(self, StepTask task) except -1:
+        if not self.open:
+            self.open_turn()
+        return self.resume(task, None)
+
+    cdef int resume(self, StepTask task, object error) except -1:
+        """Step a suspended coroutine; the caller has entered its context."""
+        cdef PyObject* out
+        cdef Outcome outcome
+        before = swap_current(self.loop, task)
+        try:
+            outcome = task.step(error, &out)
+        finally:
+            swap_current(self.loop, before)
+        if outcome == OUT_WAITS:
+            return 0
+        value = <object>out
+        Py_DECREF(value)
+        return self.done(task, outcome, value)
+
+    cdef int done(self, StepTask task, Outcome outcome, object value) except -1:
+        """The coroutine (or thread) of a task is over: so is what it did for its step; its run goes on."""
+        cdef Run run = task.run
+        task.finish(outcome, value)
+        self.look()
+        if task.detached:
+            self.totals.late_outcomes += 1
+            return 0
+        self.unlink(task)
+        if outcome == OUT_RAISED and task.expired and isinstance(value, CancelledError):
+            value = self.handler.timeout_error(run, task.index, value)
+        self.ended(run, task.index, <Activity>task.activity, outcome, value)
+        return self.drive(run)
+
+    def post_outcome(self, StepTask task not None, bint ok, object value):
+        """From any thread: the function of a task returned (or raised) ``value``."""
+        task.value = (ok, value)
+        self.post(task)
+
+    # --- read -------------------------------------------------------------------------------------------------------
+
+    def totals_now(self):
+        """What was counted, a moment old: a dict of ints."""
+        return dict(self.totals)
+
+    def close(self):
+        """Let go of the loop's timer."""
+        self._close()
+
+
+cdef inline Outcome outcome_of(PySendResult sent, PyObject** out) except *:
+    if sent == PYGEN_RETURN:
+        return OUT_RETURNED
+    if sent == PYGEN_NEXT:
+        return OUT_WAITS
+    error = take_error()
+    Py_INCREF(error)
+    out[0] = <PyObject*>error
+    return OUT_RAISED
+
+
+async def _await(awaitable):
+    return await awaitable
+
+
+def _not_bytes(Run run, uint32_t v, value):
+    step = run.plan.items[v]
+    return PayloadError(
+        f"step {step.id!r}: {step.operation} returned {type(value).__name__}, not bytes",
+        fix="encode the result, or use a LocalOperation", flow=run.plan.flow, step=step.id,
+    )

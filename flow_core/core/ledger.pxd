@@ -1,0 +1,40 @@
+"""`Ledger`: the executions of one executor."""
+
+from cpython.ref cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from flow_core.core.pacer cimport Pacer
+from flow_core.core.ready_queue cimport ReadyQueue
+from flow_core.core.run cimport Run
+from flow_core.core.status_table cimport StatusTable
+
+
+cdef struct Totals:                     # what was counted; read from any thread, a moment old
+    uint64_t executions_started
+    uint64_t executions_ended
+    uint64_t steps_ended
+    uint64_t steps_suspended
+    uint64_t late_outcomes
+
+
+cdef class Ledger(Pacer):
+    cdef readonly object handler        # floor 2: hears of everything that is not plain, see driver.pyx
+    cdef object run_type                # class of the runs it makes
+    # --- executions
+    cdef readonly StatusTable table
+    cdef PyObject** runs                # by slot, borrowed: a run leaves its slot when it dies
+    cdef size_t capacity
+    cdef readonly object kept           # deque of finished runs that are remembered
+    cdef public Py_ssize_t keep
+    cdef readonly Py_ssize_t live       # unfinished executions
+    cdef uint64_t nonce                 # of generated ids
+    # --- limits
+    cdef public Py_ssize_t limit        # most steps that run at the same time
+    cdef readonly Py_ssize_t running
+    cdef readonly ReadyQueue blocked    # runs that wait for a free slot (owned references)
+    cdef Totals totals
+
+    cdef Run new_run(self, object plan, object request, object options, int lane)
+    cdef object context_of_caller(self)
+    cdef int park(self, Run run) except -1
+    cdef int block(self, Run run) except -1

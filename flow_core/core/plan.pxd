@@ -1,0 +1,65 @@
+"""The compiled form of one revision: per step, what to call and where its input comes from."""
+
+from cpython.ref cimport PyObject
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+
+from flow_core.core.graph cimport Graph
+
+
+cpdef enum Kind:
+    KIND_UNBOUND = 0        # a local operation whose callable is not in this process
+    KIND_COROUTINE = 1      # call, get a coroutine, drive it
+    KIND_THREAD = 2         # call in the worker pool
+    KIND_OPERATION = 3      # Operation.execute(ctx, bytes) -> bytes
+
+cpdef enum Join:
+    JOIN_ALL = 0
+    JOIN_ANY = 1
+    JOIN_DONE = 2
+
+cpdef enum Source:           # where the input comes from, when it is not the output of one step (>= 0)
+    FROM_REQUEST = -1
+    FROM_PREDECESSORS = -2  # a dict of all predecessors' outputs
+    FROM_MAPPING = -3       # a dict as Step.input says, in Plan.mappings
+    FROM_OUTSIDE = -4       # an entry of execute(inputs=), its name in Plan.mappings
+
+cpdef enum Flag:
+    FLAG_WHEN = 1           # ask a predicate first
+    FLAG_TIMEOUT = 2        # an attempt has a deadline
+    FLAG_NO_SLOT = 4        # holds no slot of the concurrency limits (it waits for other executions)
+    FLAG_ALLOW_FAIL = 8     # its failure counts as an end like any other for its successors
+    FLAG_POLICY = 16        # the policy wants to hear of the start and of success, too
+
+cdef struct StepSpec:
+    PyObject* call          # borrowed from Plan.calls
+    int32_t source
+    uint16_t flags
+    uint8_t kind
+    uint8_t arity           # arguments of the call: (), (value) or (ctx, value)
+    uint8_t join
+
+
+cdef class Plan:
+    # --- what it was made from
+    cdef readonly Graph graph
+    cdef readonly tuple items               # Step objects, by index
+    cdef readonly str flow
+    cdef readonly long revision
+    # --- the table, n rows in one block
+    cdef StepSpec* specs
+    cdef int32_t* indegree                  # the start value of a run's join counters
+    cdef uint32_t* roots
+    cdef uint32_t n, n_roots
+    cdef bint uniform                       # every join is "all", no step may fail: completions take the short way
+    # --- owned objects behind the table
+    cdef list calls
+    cdef readonly dict mappings             # index -> ((parameter, source), ...) or the name of an outside input
+    cdef readonly dict policies             # index -> policy object of floor 1, for steps that are not plain
+    cdef dict names                         # id -> index, made on first use
+    cdef dict outputs                       # output name -> tuple of indexes that write it, made on first use
+    cdef readonly tuple sinks
+
+    cdef int read_graph(self) except -1
+    cdef bint plain_row(self, object operation, StepSpec* row) except -1
+    cdef bint direct_source(self, uint32_t v, object wanted, int32_t* source) except -1
+    cdef object predecessors_input(self, uint32_t v, PyObject** results)

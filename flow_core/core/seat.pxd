@@ -1,0 +1,68 @@
+"""`Seat`: the asyncio world a step sees while it runs without suspending."""
+
+from cpython.ref cimport PyObject
+
+from flow_core.core.run cimport Run
+from flow_core.core.task cimport Scheduler, StepTask
+
+
+cdef extern from *:
+    """
+    #include <Python.h>
+    // Where a contextvars.Context keeps its variables (an immutable map: the pointer changes with every set). The layout
+    // has been the same from 3.7 to 3.14; seat.pyx tries it out at import and goes without it when it does not hold.
+    struct FlowContextLayout { PyObject ob_base; PyObject* previous; void* variables; };
+    static inline void* flow_context_variables(PyObject* context) {
+        return ((struct FlowContextLayout*)context)->variables;
+    }
+    static inline int flow_has_weakrefs(PyObject* object) {
+        Py_ssize_t offset = Py_TYPE(object)->tp_weaklistoffset;
+        return offset > 0 && *(PyObject**)((char*)object + offset) != NULL;
+    }
+    static inline PyObject* flow_current_context(void) { return PyThreadState_Get()->context; }
+    """
+    void* flow_context_variables(PyObject* context) noexcept nogil
+    bint flow_has_weakrefs(PyObject* object) noexcept nogil
+    PyObject* flow_current_context() noexcept nogil
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject* object) noexcept nogil
+
+
+cdef bint LAYOUT_KNOWN
+
+
+cdef class Seat:
+    cdef Scheduler scheduler
+    cdef object loop
+    # --- who sits here
+    cdef Run run
+    cdef StepTask task              # the current task, as long as no step keeps it
+    cdef Py_ssize_t task_refs       # references to it when nobody else holds one
+    cdef object previous            # the current task before
+    # --- the context that is entered
+    cdef object context
+    cdef object origin              # the untouched Context it was copied from
+    cdef void* variables            # what it held on entering
+    cdef bint entered
+
+    cdef int enter(self, Run run) except -1
+    cdef int leave(self) except -1
+    cdef int renew(self) except -1
+    cdef int enter_context(self) except -1
+    cdef int prepare_task(self) except -1
+
+
+cdef object current_context(Seat seat)
+
+
+cdef inline bint seat_touched(Seat seat) noexcept:
+    """Whether the last step left a trace: kept or changed its task, or set a context variable."""
+    cdef PyObject* task = <PyObject*>seat.task
+    return (
+        not LAYOUT_KNOWN
+        or flow_context_variables(<PyObject*>seat.context) != seat.variables
+        or Py_REFCNT(task) != seat.task_refs
+        or seat.task.touched
+        or flow_has_weakrefs(task)
+    )
