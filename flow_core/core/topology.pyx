@@ -1,0 +1,375 @@
+"""The growing graph of a flow's steps: registered one by one or in bulk, cycles refused, names bound late.
+
+Lives here: strings and items. Does not live here: storage and order (``src/flow_core/topology.hpp``,
+``topology_order.hpp``), what a step is, the checks of its id.
+"""
+from cpython.object cimport PyObject, PyObject_Hash
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.unicode cimport PyUnicode_Compare, PyUnicode_FromObject
+from libc.stdint cimport uint32_t
+from libcpp cimport bool as cbool
+from libcpp.vector cimport vector
+
+from flow_core.core.graph cimport Graph, graph_from_edges
+
+cimport cython
+
+__all__ = ["Topology"]
+
+cdef str ALL = "$all"  # no legal id holds a "$"
+
+# Up to this many steps keep the order edge by edge; more recompute it once, which is linear in the whole graph.
+cdef Py_ssize_t BULK = 64
+
+
+cdef void keep_name(Name name) noexcept:
+    Py_INCREF(<object><PyObject*>name)
+
+
+cdef void drop_name(Name name) noexcept:
+    Py_DECREF(<object><PyObject*>name)
+
+
+cdef cbool same_name(Name a, Name b) noexcept:
+    return PyUnicode_Compare(<object><PyObject*>a, <object><PyObject*>b) == 0
+
+
+cdef inline Name handle(str name) noexcept:
+    return <Name><PyObject*>name
+
+
+cdef inline uint32_t hash_of(str name) except? 0xFFFFFFFF:
+    return <uint32_t>PyObject_Hash(name)
+
+
+cdef str as_name(object value, str what):
+    if type(value) is str:
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}: {value!r:.80}")
+    return PyUnicode_FromObject(value)
+
+
+cdef object as_sequence(object value, str what):
+    if isinstance(value, str):
+        raise TypeError(f"{what} must be a sequence of names, not the str {value!r:.80}")
+    return value
+
+
+@cython.no_gc_clear
+cdef class Topology:
+    """Steps by name and the order between them, changing one registration at a time.
+
+    A name in ``after`` or ``before`` that nobody has declared makes a *ghost*, which becomes a step when it is declared
+    later. Every change either happens as a whole or raises and changes nothing. One thread at a time.
+
+    The order is kept dynamically (Pearce and Kelly, ACM JEA 11, 2006); more than 64 steps at once are ordered by one pass
+    of Kahn's algorithm. Memory: about 108 bytes a step with three edges, beside names and items.
+    """
+
+    def __cinit__(self):
+        self.items = []
+        topo_init(&self.topo, keep_name, drop_name, same_name)
+
+    def __dealloc__(self):
+        topo_free(&self.topo)
+
+    # --- lookup
+
+    cdef uint32_t node(self, str name) except? 0xFFFFFFFE:
+        return topo_find(&self.topo, handle(name), hash_of(name))
+
+    cdef uint32_t declared(self, object name) except? 0xFFFFFFFE:
+        cdef uint32_t v = self.node(as_name(name, "name"))
+        if v == NO_INDEX or topo_is_ghost(&self.topo, v):
+            raise KeyError(f"no step {name!r:.80}")
+        return v
+
+    def find(self, name):
+        """The number of the node of a name, declared or only mentioned, or None. It stays until the name is forgotten."""
+        cdef uint32_t v = self.node(as_name(name, "name"))
+        return None if v == NO_INDEX else v
+
+    def get(self, name):
+        """The item of a declared step, or None."""
+        cdef uint32_t v = self.node(as_name(name, "name"))
+        if v == NO_INDEX or topo_is_ghost(&self.topo, v):
+            return None
+        return self.items[<Py_ssize_t>self.topo.nodes[v].place]
+
+    def __contains__(self, name):
+        if not isinstance(name, str):
+            return False
+        cdef uint32_t v = self.node(as_name(name, "name"))
+        return v != NO_INDEX and not topo_is_ghost(&self.topo, v)
+
+    def __len__(self):
+        """Declared steps; ghosts don't count."""
+        return self.topo.declared
+
+    def __iter__(self):
+        """The names of the declared steps in the order of their registration, as they are now."""
+        return iter(self.names(self.topo.places))
+
+    cdef list names(self, vector[uint32_t]& nodes):
+        cdef list names = []
+        for v in nodes:
+            if v == NO_INDEX:
+                continue
+            names.append("ALL" if v < FIRST_NAMED else <object><PyObject*>self.topo.nodes[v].name)
+        return names
+
+    # --- changes
+
+    cdef int begin(self) except -1:
+        if self.busy:
+            raise RuntimeError("the topology is being changed already")
+        topo_begin(&self.topo)
+        self.busy = True
+        return 0
+
+    cdef int rollback(self) except -1:
+        topo_rollback(&self.topo)
+        del self.items[<Py_ssize_t>self.topo.places.size():]
+        return 0
+
+    def add(self, name, item, after=(), before=(), *, after_all=False, before_all=False, detached=False):
+        """Declare a step that runs after some and before others.
+
+        Args:
+            name: its name.
+            item: what `get` and `freeze` give back.
+            after, before: names, declared or not; ``"$all"`` is the same as ``after_all``, ``before_all``.
+            after_all, before_all: after or before every step that neither says this nor is detached.
+            detached: ALL does not mean this step.
+
+        Raises:
+            ValueError: the name is declared already.
+            CycleError: ``path`` holds the names around the circle, first and last the same; ``ALL`` for the barrier.
+            TypeError, MemoryError: nothing was changed either.
+        """
+        name = as_name(name, "name")
+        self.begin()
+        try:
+            self.add_one(name, item, after, before, after_all, before_all, detached)
+            topo_commit(&self.topo)
+        except BaseException:
+            self.rollback()
+            raise
+        finally:
+            self.busy = False
+
+    cdef int add_one(self, str name, object item, object after, object before,
+                     bint after_all, bint before_all, bint detached) except -1:
+        cdef uint32_t v
+        if name == ALL:
+            raise ValueError(f"{ALL!r} is no name of a step")
+        after_all = after_all or ALL in as_sequence(after, "after")
+        before_all = before_all or ALL in as_sequence(before, "before")
+        v = topo_intern(&self.topo, handle(name), hash_of(name), HIGH)
+        if not topo_is_ghost(&self.topo, v):
+            raise ValueError(f"step {name!r:.80} is declared already")
+        topo_declare(&self.topo, v, not (after_all or before_all or detached))
+        self.items.append(item)
+        return self.connect(v, after, before, after_all, before_all)
+
+    cdef int connect(self, uint32_t v, object after, object before, bint after_all, bint before_all) except -1:
+        self.topo.before_it.clear()
+        self.topo.after_it.clear()
+        for value in after:
+            name = as_name(value, "a name in after")
+            if name != ALL:
+                self.topo.before_it.push_back(topo_intern(&self.topo, handle(name), hash_of(name), LOW))
+        for value in before:
+            name = as_name(value, "a name in before")
+            if name != ALL:
+                self.topo.after_it.push_back(topo_intern(&self.topo, handle(name), hash_of(name), HIGH))
+        if not topo_connect_step(&self.topo, v, after_all, before_all):
+            self.raise_cycle()
+        return 0
+
+    def add_many(self, items):
+        """Declare many steps at once; all or none.
+
+        Args:
+            items: objects with ``id``, ``after``, ``before`` (sequences of names, ``"$all"`` for ALL) and ``manual``
+                (detached). They may refer to one another in any order. Each is its own item.
+
+        Raises: like `add`.
+        """
+        cdef list steps = list(items)
+        self.begin()
+        try:
+            if len(steps) > BULK:
+                self.add_bulk(steps)
+            else:
+                for step in steps:
+                    self.add_one(
+                        as_name(step.id, "id"), step, step.after, step.before, False, False, bool(step.manual)
+                    )
+            topo_commit(&self.topo)
+        except BaseException:
+            self.rollback()
+            raise
+        finally:
+            self.busy = False
+
+    cdef int add_bulk(self, list steps) except -1:
+        cdef uint32_t v
+        cdef size_t place = self.topo.places.size()
+        cdef bint after_all, before_all
+        topo_reserve(&self.topo, len(steps), 0)
+        for step in steps:
+            name = as_name(step.id, "id")
+            if name == ALL:
+                raise ValueError(f"{ALL!r} is no name of a step")
+            v = topo_intern(&self.topo, handle(name), hash_of(name), HIGH)
+            if not topo_is_ghost(&self.topo, v):
+                raise ValueError(f"step {name!r:.80} is declared already")
+            topo_declare(&self.topo, v, False)
+            self.items.append(step)
+        for step in steps:
+            v = self.topo.places[place]
+            place += 1
+            after, before = step.after, step.before
+            after_all = self.link(v, "after", after, False) if after else False
+            before_all = self.link(v, "before", before, True) if before else False
+            self.topo.nodes[v].plain = not (after_all or before_all or step.manual)
+            if not topo_connect_all(&self.topo, v, after_all, before_all, True):
+                self.raise_cycle()
+        if not topo_recompute(&self.topo):
+            self.raise_cycle()
+        return 0
+
+    cdef int link(self, uint32_t v, str what, object names, bint by_source) except -1:
+        """Link v to the names without a look at the order; whether ALL is among them."""
+        cdef uint32_t u
+        cdef bint says_all = False
+        cdef str name
+        for value in as_sequence(names, what):
+            name = as_name(value, f"a name in {what}") if type(value) is not str else value
+            if name is ALL or name == ALL:
+                says_all = True
+                continue
+            u = topo_intern(&self.topo, handle(name), hash_of(name), HIGH if by_source else LOW)
+            if u == v:
+                self.topo.cycle.assign(2, v)
+                self.raise_cycle()
+            if by_source:
+                topo_link(&self.topo, v, u, True)
+            else:
+                topo_link(&self.topo, u, v, False)
+        return says_all
+
+    def replace(self, name, item, after=(), before=(), *, after_all=False, before_all=False, detached=False):
+        """Declare a step anew: its own edges are exchanged, those others declared to it and its place stay.
+
+        Raises: KeyError when there is no such step, else like `add`; the old step stays then.
+        """
+        cdef uint32_t v = self.declared(name)
+        after_all = after_all or ALL in as_sequence(after, "after")
+        before_all = before_all or ALL in as_sequence(before, "before")
+        self.begin()
+        try:
+            topo_begin_replace(&self.topo, v, not (after_all or before_all or detached))
+            self.connect(v, after, before, after_all, before_all)
+            topo_commit(&self.topo)
+            self.items[<Py_ssize_t>self.topo.nodes[v].place] = item
+        except BaseException:
+            self.rollback()
+            raise
+        finally:
+            self.busy = False
+
+    def remove(self, name):
+        """Undeclare a step. Its own edges go; where others name it, it becomes a ghost again. Raises KeyError."""
+        cdef uint32_t v = self.declared(name)
+        cdef Py_ssize_t place = self.topo.nodes[v].place
+        self.begin()
+        try:
+            topo_remove(&self.topo, v)
+            item, self.items[place] = self.items[place], None
+            if self.topo.places.size() > 2 * <size_t>self.topo.declared + 64:
+                self.pack()
+        finally:
+            self.busy = False
+
+    cdef int pack(self) except -1:
+        cdef list kept = [self.items[i] for i in range(len(self.items)) if self.topo.places[i] != NO_INDEX]
+        topo_pack(&self.topo)
+        self.items = kept
+        return 0
+
+    cdef int raise_cycle(self) except -1:
+        from flow_core.errors import CycleError
+
+        cdef list path = self.names(self.topo.cycle)
+        path.pop()
+        # It reads best from a step, not from the barrier.
+        while path[0] == "ALL":
+            path.append(path.pop(0))
+        raise CycleError([*path, path[0]])
+
+    # --- queries
+
+    def unresolved(self):
+        """What is named but not declared: a mapping of each missing name to those that name it, all sorted."""
+        missing = {}
+        cdef uint32_t v
+        cdef vector[uint32_t] near
+        if self.topo.named == self.topo.declared:
+            return missing
+        for v in range(FIRST_NAMED, <uint32_t>self.topo.nodes.size()):
+            if topo_is_ghost(&self.topo, v):
+                near = topo_neighbours(&self.topo, v, True)
+                names = self.names(near)
+                near = topo_neighbours(&self.topo, v, False)
+                missing[<object><PyObject*>self.topo.nodes[v].name] = sorted({*names, *self.names(near)})
+        return dict(sorted(missing.items()))
+
+    def reaches(self, a, b):
+        """Whether a comes strictly before b in every order. Ghosts count. Raises KeyError."""
+        cdef uint32_t nodes[2]
+        for i, name in enumerate((a, b)):
+            nodes[i] = self.node(as_name(name, "name"))
+            if nodes[i] == NO_INDEX:
+                raise KeyError(f"no step {name!r:.80}")
+        return bool(topo_reaches(&self.topo, nodes[0], nodes[1]))
+
+    def predecessors(self, name):
+        """Names directly before a step, ghosts too: those it declared first. ALL is resolved. Raises KeyError."""
+        cdef vector[uint32_t] near = topo_neighbours(&self.topo, self.declared(name), True)
+        return self.names(near)
+
+    def successors(self, name):
+        """Names directly after a step, ghosts too: those it declared first. ALL is resolved. Raises KeyError."""
+        cdef vector[uint32_t] near = topo_neighbours(&self.topo, self.declared(name), False)
+        return self.names(near)
+
+    def freeze(self):
+        """The declared steps as a `Graph`, numbered in the order of registration, and the tuple of their items.
+
+        ALL becomes edges. Raises ValueError while steps are unresolved, OverflowError beyond 2**32-2 edges.
+        """
+        cdef vector[uint32_t] sources, targets
+        if self.busy:
+            raise RuntimeError("the topology is being changed")
+        if self.topo.named != self.topo.declared:
+            missing = list(self.unresolved())
+            raise ValueError(f"{len(missing)} unresolved steps: {', '.join(missing[:10])}")
+        if self.topo.places.size() != self.topo.declared:
+            self.pack()
+        topo_export(&self.topo, &sources, &targets)
+        graph = graph_from_edges(self.topo.declared, sources.data(), targets.data(), sources.size())
+        return graph, tuple(self.items)
+
+    def __repr__(self):
+        return f"Topology({len(self)} steps, {self.topo.named - self.topo.declared} unresolved)"
+
+    def check(self):
+        """Raise AssertionError when an invariant is broken."""
+        cdef const char* wrong = topo_check(&self.topo)
+        if wrong is not NULL:
+            raise AssertionError(wrong.decode())
+        if <size_t>len(self.items) != self.topo.places.size():
+            raise AssertionError("items and places differ in length")
