@@ -16,7 +16,9 @@ __all__ = ["check_payload", "decode_json", "encode_mapping", "encode_value"]
 
 
 def check_payload(data: bytes, what: str = "payload", limit: int = MAX_PAYLOAD) -> bytes:
-    """Return ``data`` when it is within ``limit`` bytes, else raise `PayloadError` naming the limit."""
+    """Return ``data`` when it is bytes and within ``limit``, else raise `PayloadError` naming what is wrong."""
+    if not isinstance(data, bytes):
+        raise PayloadError(f"{what} must be bytes, not {type(data).__name__}: {data!r:.80}")
     if len(data) > limit:
         raise PayloadError(f"{what} is {len(data)} bytes, the limit MAX_PAYLOAD is {limit}")
     return data
@@ -40,6 +42,8 @@ def encode_value(value: Any, what: str = "value") -> bytes:
 def encode_mapping(values: Mapping[str, Any], what: str = "value") -> bytes:
     """A mapping as one JSON object. Values that are bytes are JSON already (what services return) and go in as is.
 
+    Empty bytes become null: they are how `encode_value` writes None, and what an operation without a result returns.
+
     Raises:
         PayloadError: a value is neither JSON bytes nor expressible as JSON.
     """
@@ -49,6 +53,9 @@ def encode_mapping(values: Mapping[str, Any], what: str = "value") -> bytes:
     for key, value in values.items():
         if isinstance(value, (bytes, bytearray, memoryview)):
             raw = bytes(value)
+            if not raw:
+                parts[key] = None
+                continue
             try:
                 orjson.loads(raw)
             except orjson.JSONDecodeError:

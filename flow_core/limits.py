@@ -51,9 +51,13 @@ def seconds(value: float | timedelta | None, what: str) -> float | None:
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidOption(f"{what} must be seconds (float) or a timedelta, not {type(value).__name__}: {value!r:.80}")
-    if not math.isfinite(value) or value <= 0:
-        raise InvalidOption(f"{what} must be positive and finite, not {value!r}", fix=f"leave {what} out for no limit")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond the range of floats
+        number = math.inf
+    if not math.isfinite(number) or number <= 0:
+        raise InvalidOption(f"{what} must be positive and finite, not {number!r}", fix=f"leave {what} out for no limit")
+    return number
 
 
 def check_count(value: int | None, what: str, *, least: int = 0) -> int | None:

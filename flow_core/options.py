@@ -6,13 +6,14 @@ Lives here: what may be set, and the checks of it. Does not live here: which of 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from flow_core.errors import InvalidOption
+from flow_core.errors import InvalidOption, InvalidStep
 from flow_core.limits import check_count, seconds
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ExecuteOptions", "ExecutorOptions", "Fallback", "FlowOptions", "OperationOptions", "Retry", "error_names"]
 
 Seconds = float | timedelta
+MAX_FLOAT: Final = sys.float_info.max
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -28,6 +30,8 @@ def error_names(errors: type[BaseException] | str | Iterable[type[BaseException]
     """Exception classes as ``module.QualName`` strings. Names, so that a stored step needs no import to be read."""
     if isinstance(errors, (str, type)):
         errors = (errors,)
+    if not isinstance(errors, Iterable):
+        raise InvalidOption(f"an exception class or its name is needed, or several, not {errors!r:.80}")
     names = []
     for error in errors:
         if isinstance(error, type) and issubclass(error, BaseException):
@@ -75,13 +79,15 @@ class Retry:
         if retries is None:
             raise InvalidOption("Retry.retries must be an int, not None")
         check_count(retries, "Retry.retries")
-        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 1 <= factor < float("inf"):
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 1 <= factor <= MAX_FLOAT:
             raise InvalidOption(f"Retry.factor must be a number of at least 1, not {factor!r:.80}")
         if jitter not in ("full", "none"):
             raise InvalidOption(f'Retry.jitter must be "full" or "none", not {jitter!r:.80}')
+        if initial is None or initial is False or max is None:
+            raise InvalidOption("Retry.initial and Retry.max must be seconds (float) or a timedelta")
         put = object.__setattr__
         put(self, "retries", retries)
-        put(self, "initial", 0.0 if initial == 0 else seconds(initial, "Retry.initial"))
+        put(self, "initial", 0.0 if initial in (0, timedelta()) else seconds(initial, "Retry.initial"))
         put(self, "factor", float(factor))
         put(self, "max", seconds(max, "Retry.max"))
         put(self, "jitter", jitter)
@@ -105,6 +111,8 @@ class Fallback:
     def __post_init__(self) -> None:
         from flow_core.operation import LocalOperation, Operation
 
+        if isinstance(self.operation, type) and issubclass(self.operation, Operation):
+            raise InvalidStep(f"Fallback is the class {self.operation.__name__}", fix="pass an instance of it")
         if not isinstance(self.operation, Operation):
             object.__setattr__(self, "operation", LocalOperation(self.operation))
         if self.then not in ("continue", "fail"):
@@ -125,12 +133,18 @@ class OperationOptions:
     timeout: float | None = None
     retries: int | Retry | None = None
     allow_fail: bool | None = None
-    context: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    context: Mapping[str, Any] = field(default_factory=lambda: EMPTY, hash=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "timeout", seconds(self.timeout, "OperationOptions.timeout"))
         if not isinstance(self.retries, Retry):
             check_count(self.retries, "OperationOptions.retries")
+        if self.allow_fail is not None and not isinstance(self.allow_fail, bool):
+            raise InvalidOption(f"OperationOptions.allow_fail must be a bool or None, not {self.allow_fail!r:.80}")
+        if not isinstance(self.context, Mapping):
+            raise InvalidOption(f"OperationOptions.context must be a mapping, not {type(self.context).__name__}")
+        if self.context is not EMPTY:  # a copy: nobody changes an operation through the dict it was made from
+            object.__setattr__(self, "context", MappingProxyType(dict(self.context)))
 
 
 DEFAULT_OPERATION_OPTIONS: Final = OperationOptions()
@@ -226,3 +240,5 @@ class ExecutorOptions:
         if not isinstance(self.keep, timedelta):
             check_count(self.keep, "keep")
         seconds(self.budget, "budget")
+        if self.drain != 0:  # 0: cancel at once
+            seconds(self.drain, "drain")

@@ -18,7 +18,7 @@ from flow_core.options import Fallback, Retry
 
 __all__ = ["ALL", "REQUEST", "Step"]
 
-#: In ``after``/``before``: every step that does not itself say ALL. ``$`` is no character of an id, so no step is hidden.
+#: In ``after``/``before``: every step that does not itself say ALL. ``$`` is no character of an id: no step is hidden.
 ALL: Final = "$all"
 #: In ``input``: the request of the execution.
 REQUEST: Final = "$request"
@@ -115,7 +115,7 @@ class Step:
         delivery: Literal["at_least_once", "at_most_once"] = "at_least_once",
     ) -> None:
         _put(self, "id", check_id(id, "step id"))
-        _put(self, "operation", operation if isinstance(operation, Operation) else _as_operation(operation, id, "operation"))
+        _put(self, "operation", _as_operation(operation, id, "operation"))
         _put(self, "after", _ids(after, id, "after") if after else _NONE)
         _put(self, "before", _ids(before, id, "before") if before else _NONE)
         _put(self, "input", input if input is None else _check_input(input, id))
