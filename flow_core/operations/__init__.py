@@ -1,0 +1,21 @@
+"""The operations that come with flow-core, and the registry that finds them by type.
+
+Lives here: one file per operation, and ``base`` with `OperationRegistry`. Does not live here: the `Operation` base
+class (``operation.py``, because `Step` needs it) or the clients that operations call (``rpc/``, ``pubsub/``).
+"""
+
+from flow_core.operations.base import OperationRegistry
+from flow_core.operations.client_call import ClientCallOperation
+from flow_core.operations.client_publish import ClientPublishOperation
+from flow_core.operations.empty import EmptyOperation
+from flow_core.operations.flow_execute import FlowExecuteOperation
+from flow_core.operations.local import LocalOperation
+
+__all__ = [
+    "ClientCallOperation",
+    "ClientPublishOperation",
+    "EmptyOperation",
+    "FlowExecuteOperation",
+    "LocalOperation",
+    "OperationRegistry",
+]

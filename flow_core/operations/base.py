@@ -1,0 +1,166 @@
+"""`OperationRegistry`: which class stands behind an operation type.
+
+Lives here: the registry, the built-in types, the entry points of other distributions, and the checks that the
+operations share. Does not live here: the wire form (``proto/encoding.py``). There is no global registry: two flows of
+one process may know different operations.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from flow_core.errors import DecodeError, DuplicateOperation, InvalidStep, UnknownOperation, did_you_mean
+from flow_core.limits import MAX_ID, check_id
+from flow_core.operation import LocalOperation, Operation
+
+if TYPE_CHECKING:
+    from flow_core.proto import flow_pb2 as pb
+
+__all__ = ["ENTRY_POINTS", "OperationRegistry", "check_address", "required_field"]
+
+#: Entry point group of plug-ins: the name is the operation's type, the object its class.
+ENTRY_POINTS: Final = "flow_core.operations"
+
+C = TypeVar("C", bound=type[Operation])
+
+
+class OperationRegistry:
+    """Operation types by name: those built in, those registered here, and those of installed plug-ins.
+
+    A plug-in is an entry point of the group ``flow_core.operations`` whose name is the operation's type. It is imported
+    when its type is first asked for, and only it: a broken plug-in hurts nobody who does not use it.
+    """
+
+    def __init__(self) -> None:
+        self._classes: dict[str, type[Operation]] = {}
+        self._plugins: dict[str, list[EntryPoint]] | None = None
+        for cls in _built_in():
+            self.register(cls)
+
+    def register(self, cls: C) -> C:
+        """Add an operation class under its ``type``; returns it, so that it serves as a decorator.
+
+        Raises:
+            InvalidStep: ``cls`` is no concrete subclass of `Operation`.
+            InvalidId: its ``type`` is no legal id.
+            DuplicateOperation: the type is taken.
+        """
+        kind = _check_class(cls)
+        if kind in self._classes:
+            holder = self._classes[kind]
+            raise DuplicateOperation(
+                f"operation type {kind!r} is taken by {holder.__module__}.{holder.__qualname__}",
+                fix=f"give {cls.__qualname__} another type",
+            )
+        self._classes[kind] = cls
+        return cls
+
+    def resolve(self, kind: str) -> type[Operation]:
+        """The class of the operation type ``kind``.
+
+        Raises:
+            UnknownOperation: nobody registered it, or the plug-in that offers it can't be used.
+            DuplicateOperation: two plug-ins offer it.
+        """
+        cls = self._classes.get(kind)
+        if cls is None:
+            cls = self._load(kind)
+            self._classes[kind] = cls
+        return cls
+
+    def decode(self, message: pb.Operation) -> Operation:
+        """The operation that ``message`` describes. Raises `UnknownOperation` and `DecodeError`."""
+        operation = self.resolve(message.type).new()
+        operation.decode(message)
+        return operation
+
+    def types(self) -> tuple[str, ...]:
+        """Every type that can be resolved, sorted; plug-ins are listed without being imported."""
+        return tuple(sorted(self._classes.keys() | self._found().keys()))
+
+    def _found(self) -> dict[str, list[EntryPoint]]:
+        if self._plugins is None:
+            found: dict[str, list[EntryPoint]] = {}
+            for point in entry_points(group=ENTRY_POINTS):
+                if point not in found.setdefault(point.name, []):  # one distribution may be on the path twice
+                    found[point.name].append(point)
+            self._plugins = found
+        return self._plugins
+
+    def _load(self, kind: str) -> type[Operation]:
+        points = self._found().get(kind, [])
+        if not points:
+            raise UnknownOperation(
+                f"no operation of type {kind!r:.80} is registered",
+                fix=did_you_mean(kind, self.types()) or "register its class, or install the plug-in that brings it",
+            )
+        if len(points) > 1:
+            raise DuplicateOperation(
+                f"operation type {kind!r} is offered by several plug-ins: {', '.join(map(_describe, points))}",
+                fix="uninstall one of them, or register a class of your own under this type",
+            )
+        try:
+            cls = points[0].load()
+            offered = _check_class(cls)
+        except Exception as error:
+            raise UnknownOperation(
+                f"the plug-in {_describe(points[0])} for operation type {kind!r} can't be used: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if offered != kind:
+            raise UnknownOperation(
+                f"the plug-in {_describe(points[0])} for operation type {kind!r} brings the type {offered!r}",
+                fix="the name of the entry point must be the type of its class",
+            )
+        loaded: type[Operation] = cls
+        return loaded
+
+
+def _built_in() -> tuple[type[Operation], ...]:
+    # Imported late: these modules use the checks below.
+    from flow_core.operations.client_call import ClientCallOperation
+    from flow_core.operations.client_publish import ClientPublishOperation
+    from flow_core.operations.empty import EmptyOperation
+    from flow_core.operations.flow_execute import FlowExecuteOperation
+
+    return LocalOperation, ClientCallOperation, ClientPublishOperation, FlowExecuteOperation, EmptyOperation
+
+
+def _check_class(cls: Any) -> str:
+    """Return the type of an operation class that can be used."""
+    if not (isinstance(cls, type) and issubclass(cls, Operation)):
+        raise InvalidStep(f"an operation class must be a subclass of Operation: {cls!r:.80}")
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(cls.__abstractmethods__))
+        raise InvalidStep(f"operation class {cls.__qualname__} is abstract", fix=f"implement {missing}")
+    return check_id(getattr(cls, "type", None), f"type of operation class {cls.__qualname__}")
+
+
+def _describe(point: EntryPoint) -> str:
+    distribution = f" of {point.dist.name}" if point.dist is not None else ""
+    return f"{point.value!r}{distribution}"
+
+
+def check_address(value: Any, what: str) -> str:
+    """Return ``value`` when it can address something outside (a service, an endpoint, a topic), else `InvalidStep`.
+
+    Wider than an id, since paths and subjects have more characters; but nothing invisible, which could end up in a
+    header line or split a protocol's command.
+    """
+    if not isinstance(value, str):
+        raise InvalidStep(f"{what} must be a str, not {type(value).__name__}: {value!r:.80}")
+    if not 0 < len(value) <= MAX_ID:
+        raise InvalidStep(f"{what} must have 1 to {MAX_ID} characters, not {len(value)}: {value!r:.40}")
+    if not value.isprintable() or " " in value:
+        raise InvalidStep(f"{what} {value!r:.80} holds a space or an unprintable character")
+    return value
+
+
+def required_field(fields: dict[str, str], key: str, kind: str) -> str:
+    """The value of ``key`` in the wire form's options, or `DecodeError` when it is missing or empty."""
+    value = fields.get(key)
+    if not value:
+        raise DecodeError(f"{kind}: option {key!r} is missing")
+    return value

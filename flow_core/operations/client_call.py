@@ -1,0 +1,49 @@
+"""`ClientCallOperation`: a step that calls an endpoint of a service over rpc."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flow_core.errors import Permanent
+from flow_core.operation import Operation
+from flow_core.operations.base import check_address, required_field
+from flow_core.options import OperationOptions
+
+__all__ = ["ClientCallOperation"]
+
+
+class ClientCallOperation(Operation):
+    """Sends the step's input to ``service``/``endpoint`` and takes the reply as output.
+
+    The call carries the headers that identify the attempt (``flow-idempotency-key`` stays the same over all attempts)
+    and the time that is left.
+
+    Raises:
+        InvalidStep: ``service`` or ``endpoint`` is no str, empty, longer than 255, or has spaces.
+    """
+
+    type = "client_call_operation"
+    __slots__ = ("endpoint", "service")
+
+    def __init__(self, service: str, endpoint: str, *, options: OperationOptions | None = None) -> None:
+        self.service = check_address(service, "service")
+        self.endpoint = check_address(endpoint, "endpoint")
+        super().__init__(f"{service}.{endpoint}", options)
+
+    def fields(self) -> dict[str, str]:
+        """``service`` and ``endpoint``."""
+        return {"service": self.service, "endpoint": self.endpoint}
+
+    def load(self, fields: dict[str, str]) -> None:
+        """Take over ``service`` and ``endpoint``."""
+        self.service = check_address(required_field(fields, "service", self.type), "service")
+        self.endpoint = check_address(required_field(fields, "endpoint", self.type), "endpoint")
+
+    async def execute(self, ctx: Any, data: bytes) -> bytes:
+        """Call once. Raises what the client raises: `AdapterError` and its subclasses."""
+        if ctx.rpc is None:
+            raise Permanent(f"{self.name}: this execution has no rpc client", fix="give the flow an rpc client")
+        reply: bytes = await ctx.rpc.call(
+            self.service, self.endpoint, data, headers=ctx.headers(), timeout=ctx.time_left()
+        )
+        return reply

@@ -1,0 +1,24 @@
+"""`EmptyOperation`: a step that only joins or forks others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flow_core.operation import Operation
+from flow_core.options import OperationOptions
+
+__all__ = ["EmptyOperation"]
+
+
+class EmptyOperation(Operation):
+    """Does nothing: its output is its input. A place for others to run after."""
+
+    type = "empty_operation"
+    __slots__ = ()
+
+    def __init__(self, name: str = "empty", *, options: OperationOptions | None = None) -> None:
+        super().__init__(name, options)
+
+    async def execute(self, ctx: Any, data: bytes) -> bytes:
+        """Return ``data``."""
+        return data

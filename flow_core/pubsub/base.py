@@ -1,0 +1,290 @@
+"""`PubSubClient`: what a client of a message broker promises.
+
+Lives here: what is the same for all clients: checks, timeouts, request/reply, the mapping of errors, counting, running
+handlers. A new client implements `_publish`, `_subscribe`, and where its broker needs it `_listen`. Does not live here:
+retries (the engine's).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, TypeVar
+
+from flow_core.codec import check_payload
+from flow_core.errors import AdapterError, FlowError, InvalidOption, NoReply, Unavailable
+from flow_core.pubsub.replies import Replies
+
+__all__ = ["REPLY_TO", "Message", "MessageHandler", "PubSubClient", "PubSubStatistics", "Subscription"]
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Header that names the subject a reply is awaited on.
+REPLY_TO: Final = "flow-reply-to"
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class PubSubStatistics:
+    """What a client did so far.
+
+    ``published`` messages the broker took, requests included and replies not; ``delivered`` messages handed to a handler;
+    ``replies`` taken by a request; ``late_replies`` that came after their request gave up; ``duplicate_replies`` after
+    the first; ``unroutable`` messages and replies that nobody was there for; ``handler_errors`` raised by handlers.
+    """
+
+    published: int = 0
+    delivered: int = 0
+    replies: int = 0
+    late_replies: int = 0
+    duplicate_replies: int = 0
+    unroutable: int = 0
+    handler_errors: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    """One message, as a handler gets it: ``topic``, ``data``, and read-only ``headers``."""
+
+    topic: str
+    data: bytes
+    headers: Mapping[str, str]
+    client: PubSubClient
+
+    async def reply(self, data: bytes, *, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        """Answer the one who sent this. Raises `AdapterError` when no reply was asked for, and like `publish`."""
+        subject = self.headers.get(REPLY_TO)
+        if not subject:
+            raise AdapterError(f"message on {self.topic!r} asks for no reply", fix=f"look for the header {REPLY_TO}")
+        check_payload(data, f"reply on {self.topic!r}")
+        await self.client._reply(subject, data, headers)
+
+
+#: What gets messages: async or not. A sync one runs on the loop: it must be quick.
+MessageHandler = Callable[[Message], Awaitable[None] | None]
+
+
+class Subscription:
+    """The messages of one topic go to one handler until this is closed. An async context manager.
+
+    Each message runs in a task of its own with the context variables of the one who subscribed: handlers of one
+    subscription may overlap, they start in the order of the messages.
+    """
+
+    def __init__(self, client: PubSubClient, topic: str, handler: MessageHandler) -> None:
+        self.client = client
+        self.topic = topic
+        self.handler = handler
+        self.closed = False
+        self._context = contextvars.copy_context()
+
+    def deliver(self, message: Message) -> None:
+        """Start the handler on ``message``; for clients, from the event loop."""
+        if not self.closed:
+            self.client._start(self._handle(message), self._context.copy())
+
+    async def _handle(self, message: Message) -> None:
+        try:
+            result = self.handler(message)
+            if inspect.isawaitable(result):
+                await result
+        except Exception:
+            self.client._handler_errors += 1
+            log.exception("handler of topic %r failed", self.topic)
+
+    async def close(self) -> None:
+        """No new message starts the handler; messages under way finish. Closing twice is fine."""
+        if not self.closed:
+            self.closed = True
+            await self.client._unsubscribe(self)
+
+    async def __aenter__(self) -> Subscription:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class PubSubClient(ABC):
+    """Publishes and receives messages. One client serves one event loop; an async context manager, or `close` it."""
+
+    def __init__(self) -> None:
+        self._closed = False
+        self._replies = Replies()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._published = self._delivered = self._unroutable = self._handler_errors = 0
+
+    async def publish(
+        self,
+        topic: str,
+        data: bytes,
+        *,
+        headers: Mapping[str, str] = NO_HEADERS,
+        confirm: bool = True,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Publish ``data``; returns what the broker gives as a receipt, usually nothing.
+
+        Args:
+            topic: where to.
+            data: at most `MAX_PAYLOAD` bytes.
+            headers: sent along.
+            confirm: return when the broker has taken the message and somebody is there for it. False: fire and forget;
+                a message that nobody gets is counted as unroutable.
+            timeout: seconds until `NoReply`; 0 or less fails at once, None waits until cancelled.
+
+        Raises:
+            Unavailable: confirmed, and nobody is subscribed; or the client is closed.
+            NoReply: no confirmation in time.
+            AdapterError: the broker failed; the cause is ``__cause__``.
+            PayloadError: ``data`` is not bytes or too large.
+        """
+        self._check(topic, data)
+        return await self._within(timeout, f"publish to {topic!r}", self._send(topic, data, headers, confirm))
+
+    async def request(
+        self,
+        topic: str,
+        data: bytes,
+        *,
+        reply_to: str,
+        headers: Mapping[str, str] = NO_HEADERS,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Publish ``data`` and return the first reply, which is awaited on the subject ``reply_to``.
+
+        ``reply_to`` must be new for each request: replies that come late or twice are then told from those to others.
+        They are counted and dropped. Raises like a confirmed `publish`, and `NoReply` when no reply came in time.
+        """
+        self._check(topic, data)
+        return await self._within(timeout, f"request to {topic!r}", self._ask(topic, data, reply_to, headers))
+
+    async def subscribe(self, topic: str, handler: MessageHandler) -> Subscription:
+        """Give the messages of ``topic`` to ``handler`` from now on, until the subscription is closed.
+
+        What ``handler`` raises is logged and counted, and ends nothing else. Raises `InvalidOption` when it is not
+        callable, `Unavailable` when the client is closed.
+        """
+        if not callable(handler):
+            raise InvalidOption(f"handler of topic {topic!r} must be callable, not {type(handler).__name__}")
+        if self._closed:
+            raise Unavailable(f"subscribe to {topic!r}: the client is closed")
+        subscription = Subscription(self, topic, handler)
+        await self._subscribe(subscription)
+        return subscription
+
+    def statistics(self) -> PubSubStatistics:
+        """A snapshot of the counters."""
+        replies = self._replies
+        return PubSubStatistics(
+            published=self._published,
+            delivered=self._delivered,
+            replies=replies.taken,
+            late_replies=replies.late,
+            duplicate_replies=replies.duplicate,
+            unroutable=self._unroutable,
+            handler_errors=self._handler_errors,
+        )
+
+    async def close(self) -> None:
+        """Refuse new messages, end waiting requests with `Unavailable`, cancel handlers. Closing twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        self._replies.fail(Unavailable("the client was closed"))
+        tasks = self._tasks - {asyncio.current_task()}  # a handler may close its own client
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._close()
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- for implementors -------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def _publish(self, topic: str, data: bytes, headers: Mapping[str, str], confirm: bool) -> bytes:
+        """Hand one message to the broker. Nobody there: raise `Unavailable` when ``confirm``; always count it."""
+
+    @abstractmethod
+    async def _subscribe(self, subscription: Subscription) -> None:
+        """Let messages of ``subscription.topic`` reach ``subscription.deliver``."""
+
+    @abstractmethod
+    async def _unsubscribe(self, subscription: Subscription) -> None:
+        """Undo `_subscribe`."""
+
+    @abstractmethod
+    async def _reply(self, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
+        """Send a reply to ``subject``, from where it must reach the asking client's ``_replies.deliver``."""
+
+    async def _listen(self, subject: str) -> None:  # noqa: B027 - not every broker needs it
+        """Make replies on ``subject`` reach ``_replies.deliver``."""
+
+    async def _unlisten(self, subject: str) -> None:  # noqa: B027
+        """Undo `_listen`. Called on every way out, cancellation included."""
+
+    async def _close(self) -> None:  # noqa: B027
+        """Free connections and the like."""
+
+    # --- inner ------------------------------------------------------------------------------------------------------
+
+    def _check(self, topic: str, data: bytes) -> None:
+        check_payload(data, f"message to {topic!r}")
+        if self._closed:
+            raise Unavailable(f"publish to {topic!r}: the client is closed")
+
+    async def _send(self, topic: str, data: bytes, headers: Mapping[str, str], confirm: bool) -> bytes:
+        receipt = await self._publish(topic, data, MappingProxyType(dict(headers)), confirm)
+        self._published += 1
+        return receipt
+
+    async def _ask(self, topic: str, data: bytes, reply_to: str, headers: Mapping[str, str]) -> bytes:
+        future = self._replies.expect(reply_to)
+        try:
+            await self._listen(reply_to)
+            await self._send(topic, data, {**headers, REPLY_TO: reply_to}, True)
+            return await future
+        finally:
+            self._replies.release(reply_to)
+            await self._unlisten(reply_to)
+
+    async def _within(self, timeout: float | None, what: str, work: Coroutine[Any, Any, T]) -> T:
+        """Await ``work`` for at most ``timeout`` seconds, with every failure as a `FlowError`."""
+        if timeout is not None and timeout <= 0:
+            work.close()
+            raise NoReply(f"{what}: no time is left")
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                return await work
+        except Exception as error:
+            if limit.expired():
+                raise NoReply(f"{what}: nothing came back within {timeout:g} s") from error
+            if isinstance(error, FlowError):
+                raise
+            raise AdapterError(f"{what} failed: {type(error).__name__}: {error}") from error
+
+    def _start(self, work: Coroutine[Any, Any, None], context: contextvars.Context) -> None:
+        if self._closed:
+            work.close()
+            return
+        self._delivered += 1
+        task = asyncio.get_running_loop().create_task(work, context=context)
+        self._tasks.add(task)  # the loop itself holds tasks weakly only
+        task.add_done_callback(self._tasks.discard)

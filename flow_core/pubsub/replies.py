@@ -1,0 +1,71 @@
+"""`Replies`: who waits for a reply on which subject, and what became of the replies that nobody waits for.
+
+Lives here: the table and its counters; sans-IO except for the future handed out. Does not live here: how a reply gets
+to this process (each client's own).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Final
+
+from flow_core.errors import AdapterError
+
+__all__ = ["Replies"]
+
+#: How many finished subjects are remembered, to tell a duplicate from a late reply. Older ones count as unroutable.
+REMEMBERED: Final = 10_000
+
+
+class Replies:
+    """Subjects that a reply is awaited on, and the last ones where it no longer is."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, asyncio.Future[bytes]] = {}
+        self._over: OrderedDict[str, bool] = OrderedDict()  # subject -> whether it was answered
+        self.taken = 0
+        self.late = 0
+        self.duplicate = 0
+
+    def expect(self, subject: str) -> asyncio.Future[bytes]:
+        """A future for the first reply on ``subject``; always `release` the subject afterwards."""
+        if subject in self._waiting or subject in self._over:
+            raise AdapterError(f"reply subject {subject!r:.80} is not new", fix="use one subject per request")
+        future = self._waiting[subject] = asyncio.get_running_loop().create_future()
+        return future
+
+    def release(self, subject: str) -> None:
+        """Nobody waits on ``subject`` any more."""
+        future = self._waiting.pop(subject, None)
+        if future is None:
+            return
+        self._over[subject] = future.done() and not future.cancelled() and future.exception() is None
+        future.cancel()
+        if len(self._over) > REMEMBERED:
+            self._over.popitem(last=False)
+
+    def deliver(self, subject: str, data: bytes) -> bool:
+        """Take a reply, or count it as a duplicate or as late. False: ``subject`` never was a reply subject here."""
+        future = self._waiting.get(subject)
+        if future is not None:
+            if future.done():
+                self.duplicate += 1
+            else:
+                self.taken += 1
+                future.set_result(data)
+            return True
+        answered = self._over.get(subject)
+        if answered is None:
+            return False
+        if answered:
+            self.duplicate += 1
+        else:
+            self.late += 1
+        return True
+
+    def fail(self, error: Exception) -> None:
+        """End every wait with ``error``: the client is closing."""
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(error)

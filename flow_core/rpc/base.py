@@ -1,0 +1,117 @@
+"""`RpcClient`: what a client for calls to services promises.
+
+Lives here: everything that is the same for all clients: checks, the timeout, the mapping of errors, counting. A new
+client implements `_call` and `_close`. Does not live here: retries (the engine's; a client that retries too would
+multiply them).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
+from typing import Any, Final
+
+from flow_core.codec import check_payload
+from flow_core.errors import AdapterError, FlowError, NoReply, Unavailable
+
+__all__ = ["RpcClient", "RpcStatistics"]
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class RpcStatistics:
+    """What a client did so far: ``calls`` made, and how those that are over ended (cancelled ones count nowhere)."""
+
+    calls: int = 0
+    replies: int = 0
+    failures: int = 0
+    timeouts: int = 0
+
+
+class RpcClient(ABC):
+    """Calls endpoints of services. One client serves one event loop; use it as an async context manager or `close` it.
+
+    A subclass calls ``super().__init__()`` and implements `_call`, raising `Unavailable` when nobody answers.
+    """
+
+    def __init__(self) -> None:
+        self._closed = False
+        self._calls = self._replies = self._failures = self._timeouts = 0
+
+    async def call(
+        self,
+        service: str,
+        endpoint: str,
+        data: bytes,
+        *,
+        headers: Mapping[str, str] = NO_HEADERS,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Send ``data`` to ``service``/``endpoint`` and return the reply.
+
+        Args:
+            service, endpoint: who.
+            data: the request, at most `MAX_PAYLOAD` bytes.
+            headers: sent along.
+            timeout: seconds until `NoReply`; 0 or less fails at once, None waits until cancelled.
+
+        Raises:
+            Unavailable: nobody serves this, or the client is closed.
+            NoReply: the time is up; also a TimeoutError.
+            AdapterError: the call failed; the cause is ``__cause__``. A `FlowError` of the other end passes as it is.
+            PayloadError: ``data`` or the reply is not bytes or too large.
+        """
+        what = f"{service}.{endpoint}"
+        check_payload(data, f"request to {what}")
+        if self._closed:
+            raise Unavailable(f"call of {what}: the client is closed")
+        self._calls += 1
+        if timeout is not None and timeout <= 0:
+            self._timeouts += 1
+            raise NoReply(f"call of {what}: no time is left")
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                reply = await self._call(service, endpoint, data, headers, timeout)
+            check_payload(reply, f"reply of {what}")
+        except Exception as error:
+            if limit.expired():
+                self._timeouts += 1
+                raise NoReply(f"call of {what}: no reply within {timeout:g} s") from error
+            self._failures += 1
+            if isinstance(error, FlowError):
+                raise
+            raise AdapterError(f"call of {what} failed: {type(error).__name__}: {error}") from error
+        self._replies += 1
+        return reply
+
+    @abstractmethod
+    async def _call(
+        self, service: str, endpoint: str, data: bytes, headers: Mapping[str, str], timeout: float | None
+    ) -> bytes:
+        """Make the call. `call` cancels it when ``timeout`` is up; the value is there to be sent to the other end."""
+
+    def statistics(self) -> RpcStatistics:
+        """A snapshot of the counters."""
+        return RpcStatistics(self._calls, self._replies, self._failures, self._timeouts)
+
+    async def close(self) -> None:
+        """Refuse new calls and free what the client holds. Closing twice is fine."""
+        if not self._closed:
+            self._closed = True
+            await self._close()
+
+    async def _close(self) -> None:  # noqa: B027 - a client that holds nothing has nothing to free
+        """Free connections and the like."""
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
