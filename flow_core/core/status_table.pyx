@@ -34,7 +34,8 @@ cdef object row_dtype():
             ("status", "u1"), ("lane", "u1"), ("intent", "u1"), ("reserved", "u1"),
             ("steps", "u4"), ("running", "u4"), ("succeeded", "u4"), ("failed", "u4"), ("skipped", "u4"),
             ("started_ns", "i8"), ("ended_ns", "i8"),
-        ]
+        ],
+        align=True,
     )
 
 

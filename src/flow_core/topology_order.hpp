@@ -138,8 +138,9 @@ inline bool topo_connect_all(Topology* t, uint32_t v, bool after_all, bool befor
 
 // Chooses the order number of a step that nothing binds yet, so that its edges need no search: below what it comes
 // before, above what it comes after, and within the zone of those that said ALL where it belongs to them.
-inline void topo_settle(Topology* t, uint32_t v, bool after_all, bool before_all) noexcept {
+inline void topo_settle(Topology* t, uint32_t v, bool after_all, bool before_all) {
     if (t->nodes[v].refs) return;
+    if (t->log.replaced != NO_INDEX) t->log.orders.emplace_back(v, t->nodes[v].order);
     bool high = after_all || !t->before_it.empty() || (t->after_it.empty() && !before_all);
     bool outer = high ? after_all : before_all;
     for (uint32_t u : t->before_it) outer |= high && t->nodes[u].order > ZONE / 2;
