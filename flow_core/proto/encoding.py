@@ -2,12 +2,11 @@
 
 Lives here: one encoder and one decoder per message of ``flow.proto``. What can't be written raises `EncodeError`; what
 can't be understood raises `DecodeError` with the path of the field. Does not live here: which operation types exist
-(the registry that is passed in), or the form of payloads (``codec.py``).
+(the registry that is passed in), the JSON of context values (``exact.py``), or the form of payloads (``codec.py``).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
@@ -17,6 +16,7 @@ from flow_core.errors import DecodeError, EncodeError, RegistrationError
 from flow_core.operation import Operation
 from flow_core.options import Fallback, OperationOptions, Retry
 from flow_core.proto import flow_pb2 as pb
+from flow_core.proto.exact import exact_dumps, exact_loads
 from flow_core.proto.wire import first_fault
 from flow_core.step import ALL, Step
 
@@ -36,6 +36,8 @@ __all__ = [
 
 #: ``Step.format`` of what is written here. The original wrote none, which reads as 0.
 FORMAT: Final = 1
+#: Fields from here up are not the original's.
+FIRST_OWN_FIELD: Final = 16
 #: How the original wrote `ALL`.
 ORIGINAL_ALL: Final = "all"
 
@@ -80,7 +82,7 @@ def encode_operation(operation: Operation) -> pb.Operation:
     _write_retries(message, options.retries, where)
     for key, value in options.context.items():
         try:
-            message.context[key] = _json(value)
+            message.context[key] = exact_dumps(value)
         except (TypeError, ValueError) as error:
             raise EncodeError(
                 f"{where}, context {key!r:.80}: {error}", fix="keep to None, bool, int, float, str, list and dict"
@@ -118,7 +120,10 @@ def decode_operation_into(operation: Operation, message: pb.Operation) -> None:
 def _read_options(message: pb.Operation) -> OperationOptions:
     context = {}
     for key in sorted(message.context):
-        context[key] = _from_json(message.context[key], f"context[{key!r:.80}]")
+        try:
+            context[key] = exact_loads(message.context[key])
+        except ValueError as error:
+            raise DecodeError(f"context[{key!r:.80}] is not JSON: {error}") from error
     return OperationOptions(
         timeout=message.timeout if message.HasField("timeout") else None,
         retries=_read_retries(message),
@@ -260,6 +265,14 @@ def _check_shape(message: pb.Step) -> None:
         )
     if not message.HasField("operation"):
         raise DecodeError("field operation is missing")
+    if not message.format:
+        # `format` is written last: a message of ours that was cut between two fields lacks it.
+        ours = [field.name for field, _ in message.ListFields() if field.number >= FIRST_OWN_FIELD]
+        if ours:
+            raise DecodeError(
+                f"field format is missing, and {', '.join(ours)} is set: the message was cut short",
+                fix=f"a client must set format = {FORMAT}",
+            )
     if message.input and message.input_mapping:
         raise DecodeError("fields input and input_mapping are both set")
     if message.fallback_then and not message.HasField("fallback"):
@@ -321,13 +334,11 @@ def _parse(kind: type[M], source: M | bytes) -> M:
         message.ParseFromString(data)
     except (ProtobufError, ValueError) as error:  # ValueError: text that is not UTF-8, in protobuf's Python build
         raise DecodeError(first_fault(data, kind.DESCRIPTOR) or f"{name}: {error}") from error
-    size = message.ByteSize()
     message.DiscardUnknownFields()
-    if message.ByteSize() != size:
-        raise DecodeError(
-            first_fault(data, kind.DESCRIPTOR) or f"{name}: fields that are not in flow.proto",
-            fix="if a newer flow-core wrote it, update this one",
-        )
+    if message.ByteSize() != len(data):  # something was unknown, or is written in another way than protobuf's own
+        fault = first_fault(data, kind.DESCRIPTOR)
+        if fault is not None:
+            raise DecodeError(fault, fix="if a newer flow-core wrote it, update this one")
     return message
 
 
@@ -355,36 +366,3 @@ def _choice(choices: dict[str, Any], number: int, field: str) -> Any:
         if value == number:
             return name
     raise DecodeError(f"field {field}: {number} is not one of its values", fix="if a newer flow-core wrote it, update")
-
-
-def _json(value: Any) -> bytes:
-    """``value`` as JSON that reads back as exactly ``value``. Raises TypeError or ValueError."""
-    import orjson
-
-    data = orjson.dumps(value)  # first: it refuses cycles and too deep nesting, so that _check_exact can recurse
-    _check_exact(value)
-    return data
-
-
-def _check_exact(value: Any) -> None:
-    """Refuse what orjson writes and reads back as something else: tuples, dates, enums, NaN, ..."""
-    if type(value) is list:
-        for item in value:
-            _check_exact(item)
-    elif type(value) is dict:
-        for item in value.values():
-            _check_exact(item)
-    elif type(value) is float:
-        if not math.isfinite(value):
-            raise ValueError(f"{value} has no form in JSON")
-    elif value is not None and type(value) not in (bool, int, str):
-        raise TypeError(f"{type(value).__name__} does not come back from JSON as what it was")
-
-
-def _from_json(data: bytes, where: str) -> Any:
-    import orjson
-
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise DecodeError(f"{where} is not JSON: {error}") from error
