@@ -49,7 +49,7 @@ def encode_mapping(values: Mapping[str, Any], what: str = "value") -> bytes:
     """
     import orjson
 
-    parts = {}
+    parts: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, (bytes, bytearray, memoryview)):
             raw = bytes(value)
@@ -60,7 +60,7 @@ def encode_mapping(values: Mapping[str, Any], what: str = "value") -> bytes:
                 orjson.loads(raw)
             except orjson.JSONDecodeError:
                 raise PayloadError(
-                    f"{what}: {key!r} is {len(raw)} bytes that are not JSON, so they can't become part of a JSON object",
+                    f"{what}: {key!r} is {len(raw)} bytes that are not JSON, they can't become part of a JSON object",
                     fix="name one input= for the step, or combine them in a LocalOperation",
                 ) from None
             parts[key] = orjson.Fragment(raw)

@@ -43,6 +43,17 @@ def error_names(errors: type[BaseException] | str | Iterable[type[BaseException]
     return tuple(names)
 
 
+def _given(value: Any, what: str) -> Any:
+    """None means "not set" elsewhere; here it is a mistake."""
+    if value is None:
+        raise InvalidOption(f"{what} must not be None", fix="leave it out for the default")
+    return value
+
+
+def _delay(value: Any, what: str) -> float | None:
+    return seconds(_given(value, what), what)
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often and when to try again.
@@ -76,20 +87,16 @@ class Retry:
         retry_on: type[BaseException] | str | Iterable[type[BaseException] | str] = Exception,
         give_up_on: type[BaseException] | str | Iterable[type[BaseException] | str] = (),
     ) -> None:
-        if retries is None:
-            raise InvalidOption("Retry.retries must be an int, not None")
-        check_count(retries, "Retry.retries")
+        check_count(_given(retries, "Retry.retries"), "Retry.retries")
         if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 1 <= factor <= MAX_FLOAT:
             raise InvalidOption(f"Retry.factor must be a number of at least 1, not {factor!r:.80}")
         if jitter not in ("full", "none"):
             raise InvalidOption(f'Retry.jitter must be "full" or "none", not {jitter!r:.80}')
-        if initial is None or initial is False or max is None:
-            raise InvalidOption("Retry.initial and Retry.max must be seconds (float) or a timedelta")
         put = object.__setattr__
         put(self, "retries", retries)
-        put(self, "initial", 0.0 if initial in (0, timedelta()) else seconds(initial, "Retry.initial"))
+        put(self, "initial", 0.0 if initial in (0, timedelta()) else _delay(initial, "Retry.initial"))
         put(self, "factor", float(factor))
-        put(self, "max", seconds(max, "Retry.max"))
+        put(self, "max", _delay(max, "Retry.max"))
         put(self, "jitter", jitter)
         put(self, "retry_on", error_names(retry_on))
         put(self, "give_up_on", error_names(give_up_on))
@@ -111,10 +118,11 @@ class Fallback:
     def __post_init__(self) -> None:
         from flow_core.operation import LocalOperation, Operation
 
-        if isinstance(self.operation, type) and issubclass(self.operation, Operation):
-            raise InvalidStep(f"Fallback is the class {self.operation.__name__}", fix="pass an instance of it")
-        if not isinstance(self.operation, Operation):
-            object.__setattr__(self, "operation", LocalOperation(self.operation))
+        given: Any = self.operation
+        if isinstance(given, type) and issubclass(given, Operation):
+            raise InvalidStep(f"Fallback is the class {given.__name__}", fix="pass an instance of it")
+        if not isinstance(given, Operation):
+            object.__setattr__(self, "operation", LocalOperation(given))
         if self.then not in ("continue", "fail"):
             raise InvalidOption(f'Fallback.then must be "continue" or "fail", not {self.then!r:.80}')
 

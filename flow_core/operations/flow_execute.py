@@ -27,6 +27,7 @@ class FlowExecuteOperation(Operation):
     """
 
     type = "flow_execute_operation"
+    holds_slot = False  # it only waits; nested flows would use up the executor's slots otherwise
     __slots__ = ("flow", "step")
 
     def __init__(self, flow: str, step: str | None = None, *, options: OperationOptions | None = None) -> None:

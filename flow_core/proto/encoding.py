@@ -309,7 +309,7 @@ def _read_ids(message: pb.Step, field: str) -> list[str]:
 
 
 def _read_operation(message: pb.Step, field: str, registry: OperationDecoder) -> Operation | None:
-    if not message.HasField(field):  # type: ignore[arg-type]
+    if not message.HasField(field):
         return None
     try:
         return registry.decode(getattr(message, field))
@@ -329,7 +329,7 @@ def _parse(kind: type[M], source: M | bytes) -> M:
         data = bytes(source)
     else:
         raise DecodeError(f"{name}: bytes or a {name} message are needed, not {type(source).__name__}")
-    message = kind()
+    message: M = kind()
     try:
         message.ParseFromString(data)
     except (ProtobufError, ValueError) as error:  # ValueError: text that is not UTF-8, in protobuf's Python build

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from flow_core.codec import check_payload
 from flow_core.errors import AdapterError, FlowError, InvalidOption, NoReply, Unavailable
@@ -35,9 +35,9 @@ NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 class PubSubStatistics:
     """What a client did so far.
 
-    ``published`` messages the broker took, requests included and replies not; ``delivered`` messages handed to a handler;
-    ``replies`` taken by a request; ``late_replies`` that came after their request gave up; ``duplicate_replies`` after
-    the first; ``unroutable`` messages and replies that nobody was there for; ``handler_errors`` raised by handlers.
+    ``published``: messages the broker took, requests included, replies not. ``delivered``: messages handed to handlers.
+    ``replies``: taken by a request. ``late_replies``: came after their request gave up. ``duplicate_replies``: came after
+    the first. ``unroutable``: nobody was there for them. ``handler_errors``: raised by handlers.
     """
 
     published: int = 0
@@ -105,7 +105,7 @@ class Subscription:
             self.closed = True
             await self.client._unsubscribe(self)
 
-    async def __aenter__(self) -> Subscription:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -207,7 +207,7 @@ class PubSubClient(ABC):
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._close()
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
-from typing import Any, Final
+from typing import Final, Self
 
 from flow_core.codec import check_payload
 from flow_core.errors import AdapterError, FlowError, NoReply, Unavailable
@@ -108,7 +108,7 @@ class RpcClient(ABC):
     async def _close(self) -> None:  # noqa: B027 - a client that holds nothing has nothing to free
         """Free connections and the like."""
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

@@ -67,7 +67,7 @@ def test_a_type_has_one_class():
     registry = OperationRegistry()
     registry.register(Mine)
     other = type("Other", (Mine,), {})
-    with pytest.raises(DuplicateOperation, match="taken by .*Mine"):
+    with pytest.raises(DuplicateOperation, match=r"taken by .*Mine"):
         registry.register(other)
     assert registry.resolve("mine") is Mine
 
@@ -128,7 +128,7 @@ def test_two_plugins_of_one_type_are_refused_until_one_is_registered(plugins):
     plugins("ship = acme_flow_ops:Ship\n", PLUGIN)
     plugins("ship = zeta_flow_ops:Ship\n", PLUGIN, name="zeta")
     registry = OperationRegistry()
-    with pytest.raises(DuplicateOperation, match="acme.*zeta|zeta.*acme"):
+    with pytest.raises(DuplicateOperation, match=r"acme.*zeta|zeta.*acme"):
         registry.resolve("ship")
     mine = registry.register(type("Ship", (Mine,), {"type": "ship"}))
     assert registry.resolve("ship") is mine

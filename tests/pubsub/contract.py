@@ -287,7 +287,11 @@ class PubSubContract:
             with pytest.raises(Unavailable, match="closed"):
                 await request
             assert ended.is_set()
-            for work in (client.publish("t", b""), client.request("t", b"", reply_to="s"), client.subscribe("t", never)):
+            for work in (
+                client.publish("t", b""),
+                client.request("t", b"", reply_to="s"),
+                client.subscribe("t", never),
+            ):
                 with pytest.raises(Unavailable, match="closed"):
                     await work
 
