@@ -19,7 +19,7 @@ label = "dask"
 requires = ("dask",)
 modes = {"sync": "sync", "threaded": "sync"}
 variants = ("noop",)
-limits = {"small": 500, "grow": 100_000}
+limits = {"small": 500, "grow": 10_000}
 
 
 @dataclass(slots=True)
