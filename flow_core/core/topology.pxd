@@ -38,7 +38,13 @@ cdef extern from "flow_core/topology_order.hpp" namespace "flow":
     uint32_t topo_find(const Topo* t, Name name, uint32_t hash) noexcept
     uint32_t topo_intern(Topo* t, Name name, uint32_t hash, Zone zone) except +
     void topo_declare(Topo* t, uint32_t v, bint plain) except +
-    void topo_link(Topo* t, uint32_t source, uint32_t target, bint by_source) except +
+    cdef struct TopoMention:
+        Name name
+        uint32_t v, hash
+        bint by_source
+    void topo_prefetch_slot(const Topo* t, uint32_t hash) noexcept
+    void topo_prefetch_node(const Topo* t, uint32_t hash) noexcept
+    void topo_link_lazily(Topo* t, uint32_t source, uint32_t target, bint by_source) except +
     bint topo_connect_step(Topo* t, uint32_t v, bint after_all, bint before_all) except +
     bint topo_connect_all(Topo* t, uint32_t v, bint after_all, bint before_all, bint lazily) except +
     bint topo_recompute(Topo* t) except +
@@ -69,7 +75,9 @@ cdef class Topology:
     cdef int connect(self, uint32_t v, object after, object before,
                      bint after_all, bint before_all) except -1
     cdef int add_bulk(self, list items) except -1
-    cdef int link(self, uint32_t v, str name, object names, bint by_source) except -1
+    cdef int declare_block(self, list steps, Py_ssize_t start, Py_ssize_t end) except -1
+    cdef int link_block(self, list steps, Py_ssize_t start, Py_ssize_t end, size_t place) except -1
+    cdef bint mention(self, uint32_t v, tuple names, bint by_source, vector[TopoMention]& mentions) except -1
     cdef int raise_cycle(self) except -1
     cdef int pack(self) except -1
     cdef list names(self, vector[uint32_t]& nodes)

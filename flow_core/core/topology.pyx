@@ -20,6 +20,8 @@ cdef str ALL = "$all"  # no legal id holds a "$"
 
 # Up to this many steps keep the order edge by edge; more recompute it once, which is linear in the whole graph.
 cdef Py_ssize_t BULK = 64
+# Steps whose names are looked up together.
+cdef Py_ssize_t BLOCK = 64
 
 
 cdef void keep_name(Name name) noexcept:
@@ -215,50 +217,91 @@ cdef class Topology:
             self.busy = False
 
     cdef int add_bulk(self, list steps) except -1:
-        cdef uint32_t v
+        cdef Py_ssize_t start, count = len(steps)
         cdef size_t place = self.topo.places.size()
-        cdef bint after_all, before_all
-        topo_reserve(&self.topo, len(steps), 0)
-        for step in steps:
-            name = as_name(step.id, "id")
-            if name == ALL:
-                raise ValueError(f"{ALL!r} is no name of a step")
-            v = topo_intern(&self.topo, handle(name), hash_of(name), HIGH)
-            if not topo_is_ghost(&self.topo, v):
-                raise ValueError(f"step {name!r:.80} is declared already")
-            topo_declare(&self.topo, v, False)
-            self.items.append(step)
-        for step in steps:
-            v = self.topo.places[place]
-            place += 1
-            after, before = step.after, step.before
-            after_all = self.link(v, "after", after, False) if after else False
-            before_all = self.link(v, "before", before, True) if before else False
-            self.topo.nodes[v].plain = not (after_all or before_all or step.manual)
-            if not topo_connect_all(&self.topo, v, after_all, before_all, True):
-                self.raise_cycle()
+        topo_reserve(&self.topo, count, 0)
+        for start in range(0, count, BLOCK):
+            self.declare_block(steps, start, min(start + BLOCK, count))
+        for start in range(0, count, BLOCK):
+            self.link_block(steps, start, min(start + BLOCK, count), place + <size_t>start)
         if not topo_recompute(&self.topo):
             self.raise_cycle()
         return 0
 
-    cdef int link(self, uint32_t v, str what, object names, bint by_source) except -1:
-        """Link v to the names without a look at the order; whether ALL is among them."""
-        cdef uint32_t u
-        cdef bint says_all = False
-        cdef str name
-        for value in as_sequence(names, what):
-            name = as_name(value, f"a name in {what}") if type(value) is not str else value
-            if name is ALL or name == ALL:
-                says_all = True
-                continue
-            u = topo_intern(&self.topo, handle(name), hash_of(name), HIGH if by_source else LOW)
+    cdef int declare_block(self, list steps, Py_ssize_t start, Py_ssize_t end) except -1:
+        cdef uint32_t hashes[64]  # BLOCK
+        cdef uint32_t v
+        cdef Py_ssize_t i
+        cdef list ids = [as_name(steps[i].id, "id") for i in range(start, end)]
+        for i in range(end - start):
+            hashes[i] = hash_of(<str>ids[i])
+            topo_prefetch_slot(&self.topo, hashes[i])
+        for i in range(end - start):
+            name = <str>ids[i]
+            if name == ALL:
+                raise ValueError(f"{ALL!r} is no name of a step")
+            v = topo_intern(&self.topo, handle(name), hashes[i], HIGH)
+            if not topo_is_ghost(&self.topo, v):
+                raise ValueError(f"step {name!r:.80} is declared already")
+            topo_declare(&self.topo, v, False)
+            self.items.append(steps[start + i])
+        return 0
+
+    cdef int link_block(self, list steps, Py_ssize_t start, Py_ssize_t end, size_t place) except -1:
+        """Link the steps to what they name, without a look at the order; in passes, so that memory is asked for ahead."""
+        cdef vector[TopoMention] mentions
+        cdef list kept = []  # the tuples of names, so that the handles stay good
+        cdef bint says[3][64]  # BLOCK; ALL in after, ALL in before, detached
+        cdef uint32_t u, v
+        cdef Py_ssize_t i
+        cdef size_t k
+        cdef int side
+        for i in range(start, end):
+            step = steps[i]
+            v = self.topo.places[place + <size_t>(i - start)]
+            says[2][i - start] = step.manual
+            for side in range(2):
+                names = step.before if side else step.after
+                says[side][i - start] = False
+                if names:
+                    names = names if type(names) is tuple else tuple(as_sequence(names, "before" if side else "after"))
+                    kept.append(names)
+                    says[side][i - start] = self.mention(v, names, side, mentions)
+        for k in range(mentions.size()):
+            mentions[k].hash = hash_of(<str><object><PyObject*>mentions[k].name)
+            topo_prefetch_slot(&self.topo, mentions[k].hash)
+        for k in range(mentions.size()):
+            topo_prefetch_node(&self.topo, mentions[k].hash)
+        for k in range(mentions.size()):
+            v = mentions[k].v
+            u = topo_intern(&self.topo, mentions[k].name, mentions[k].hash, HIGH if mentions[k].by_source else LOW)
             if u == v:
                 self.topo.cycle.assign(2, v)
                 self.raise_cycle()
-            if by_source:
-                topo_link(&self.topo, v, u, True)
+            if mentions[k].by_source:
+                topo_link_lazily(&self.topo, v, u, True)
             else:
-                topo_link(&self.topo, u, v, False)
+                topo_link_lazily(&self.topo, u, v, False)
+        for i in range(end - start):
+            v = self.topo.places[place + <size_t>i]
+            self.topo.nodes[v].plain = not (says[0][i] or says[1][i] or says[2][i])
+            if not topo_connect_all(&self.topo, v, says[0][i], says[1][i], True):
+                self.raise_cycle()
+        return 0
+
+    cdef bint mention(self, uint32_t v, tuple names, bint by_source, vector[TopoMention]& mentions) except -1:
+        """Note each name that v mentions; whether ALL is among them."""
+        cdef TopoMention mention
+        cdef bint says_all = False
+        for value in names:
+            if type(value) is not str:
+                raise TypeError(f"a name in {'before' if by_source else 'after'} must be a str, not "
+                                f"{type(value).__name__}: {value!r:.80}")
+            if <str>value == ALL:
+                says_all = True
+                continue
+            mention.name, mention.v, mention.hash, mention.by_source = handle(<str>value), v, 0, by_source
+            mentions.push_back(mention)
         return says_all
 
     def replace(self, name, item, after=(), before=(), *, after_all=False, before_all=False, detached=False):

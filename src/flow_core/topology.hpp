@@ -48,6 +48,7 @@ struct TopoEdge {
 struct TopoLog {  // what the transaction under way has done
     size_t edges = 0, places = 0;
     bool has_start = false, has_end = false;
+    bool wrong = false;  // an edge linked without a look goes against the order
     std::vector<uint32_t> created, killed;
     std::vector<std::pair<uint32_t, int64_t>> orders;
     uint32_t replaced = NO_INDEX;
@@ -172,6 +173,25 @@ inline void topo_forget(Topology* t, uint32_t v) noexcept {
     t->drop(name);
 }
 
+// A bulk looks names up all over memory. Asking for the lines some names ahead hides most of the waiting.
+struct TopoMention {
+    Name name;
+    uint32_t v, hash;  // the step that mentions it; the hash of the name
+    bool by_source;
+};
+
+inline void topo_prefetch_slot(const Topology* t, uint32_t hash) noexcept {
+    __builtin_prefetch(&t->table[hash & (t->table.size() - 1)]);
+}
+
+inline void topo_prefetch_node(const Topology* t, uint32_t hash) noexcept {
+    uint32_t v = t->table[hash & (t->table.size() - 1)];
+    if (v == NO_INDEX) return;
+    const TopoNode* node = t->nodes.data() + v;
+    __builtin_prefetch(node, 1);
+    __builtin_prefetch(&node->mark, 1);
+}
+
 // Room for what a bulk brings. Throws bad_alloc, nothing changed then.
 inline void topo_reserve(Topology* t, size_t steps, size_t edges) {
     topo_reserve_names(t, t->named + steps);
@@ -190,6 +210,12 @@ inline void topo_link(Topology* t, uint32_t from, uint32_t to, bool by_source) {
     source.out = target.in = e;
     ++source.refs;
     ++target.refs;
+}
+
+// Leaves the order to topo_recompute.
+inline void topo_link_lazily(Topology* t, uint32_t from, uint32_t to, bool by_source) {
+    topo_link(t, from, to, by_source);
+    t->log.wrong |= t->nodes[from].order >= t->nodes[to].order;
 }
 
 inline void topo_declare(Topology* t, uint32_t v, bool plain) {
@@ -282,6 +308,7 @@ inline void topo_begin(Topology* t) noexcept {
     t->log.places = t->places.size();
     t->log.has_start = t->has_start;
     t->log.has_end = t->has_end;
+    t->log.wrong = false;
     t->log.created.clear();
     t->log.killed.clear();
     t->log.orders.clear();

@@ -109,7 +109,7 @@ inline bool topo_connect(Topology* t, uint32_t from, uint32_t to, bool by_source
 
 inline bool topo_connect_one(Topology* t, uint32_t from, uint32_t to, bool by_source, bool lazily) {
     if (!lazily) return topo_connect(t, from, to, by_source);
-    topo_link(t, from, to, by_source);
+    topo_link_lazily(t, from, to, by_source);
     return true;
 }
 
@@ -200,13 +200,9 @@ inline void topo_renumber(Topology* t, const Csr* csr) {
     t->top = ZONE + csr->n;
 }
 
-// Checks the whole order after edges were linked without a look, and mends it in one pass if need be. False: `cycle`.
+// Mends the whole order in one pass after edges were linked lazily, if one of them needs it. False: `cycle`.
 inline bool topo_recompute(Topology* t) {
-    bool right = true;
-    for (size_t e = t->log.edges; e < t->edges.size(); ++e) {
-        right &= t->nodes[t->edges[e].source()].order < t->nodes[t->edges[e].target()].order;
-    }
-    if (right) return true;
+    if (!t->log.wrong) return true;
     TopoBlock block;
     topo_to_csr(t, &block);
     std::vector<uint32_t> waiting(block.csr.n);
