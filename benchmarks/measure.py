@@ -159,8 +159,6 @@ async def measure(peer: ModuleType, workload: Workload, style: str, checks: str,
         proved = True
     constant = workload.mode in getattr(peer, "constant_modes", ())
     workload.steps = plain_steps(dag, case.variant, style, constant)
-    gc.collect()
-    gc.freeze()  # no collection during a run shall have to walk through the harness's own graph
     readings = await repeat(peer, workload, options.seconds, options.least)
     scale = 1e6 / case.steps
     latencies = readings.latencies

@@ -6,6 +6,7 @@ stays alone.
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import platform
@@ -44,6 +45,8 @@ def measure_case(options: argparse.Namespace) -> dict[str, Any]:
     peer = peers.load(options.peer)
     case = Case(options.shape, options.variant, options.nodes, options.executions, options.in_flight)
     dag = shapes.dag_of(case)
+    gc.collect()
+    gc.freeze()  # no collection during a run shall have to walk through the harness's own graph
     workload = Workload(case, options.mode, dag, ())
     main = measure.measure(peer, workload, about.modes[options.mode], about.checks, options)
     start = getattr(peer, "start", asyncio.run)
