@@ -36,8 +36,8 @@ class PubSubStatistics:
     """What a client did so far.
 
     ``published``: messages the broker took, requests included, replies not. ``delivered``: messages handed to handlers.
-    ``replies``: taken by a request. ``late_replies``: came after their request gave up. ``duplicate_replies``: came after
-    the first. ``unroutable``: nobody was there for them. ``handler_errors``: raised by handlers.
+    ``replies``: taken by a request. ``late_replies``: came after their request gave up. ``duplicate_replies``: came
+    after the first. ``unroutable``: nobody was there for them. ``handler_errors``: raised by handlers.
     """
 
     published: int = 0
