@@ -50,7 +50,9 @@ def _given(value: Any, what: str) -> Any:
     return value
 
 
-def _delay(value: Any, what: str) -> float | None:
+def _delay(value: Any, what: str, *, zero: bool = False) -> float | None:
+    if zero and not isinstance(value, bool) and value in (0, timedelta()):
+        return 0.0
     return seconds(_given(value, what), what)
 
 
@@ -94,7 +96,7 @@ class Retry:
             raise InvalidOption(f'Retry.jitter must be "full" or "none", not {jitter!r:.80}')
         put = object.__setattr__
         put(self, "retries", retries)
-        put(self, "initial", 0.0 if initial in (0, timedelta()) else _delay(initial, "Retry.initial"))
+        put(self, "initial", _delay(initial, "Retry.initial", zero=True))
         put(self, "factor", float(factor))
         put(self, "max", _delay(max, "Retry.max"))
         put(self, "jitter", jitter)
