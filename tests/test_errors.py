@@ -1,4 +1,4 @@
-"""The tree of errors: who is to blame is a class, codes are stable, and every error says what to do and can be copied."""
+"""The tree of errors: who is to blame is a class, codes are stable, every error says what to do and can be copied."""
 
 import copy
 import inspect
@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-import flow_core.errors as errors
+from flow_core import errors
 from flow_core.errors import (
     AdapterError,
     CycleError,

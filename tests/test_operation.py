@@ -94,7 +94,7 @@ def test_callables_get_what_they_ask_for(function, arity, is_async, result):
 
 @pytest.mark.parametrize("function", [lambda a, b, c: 0, lambda a, *, key: 0, functools.partial(lambda *, key: 0)])
 def test_callables_that_ask_for_more_are_refused(function):
-    with pytest.raises(InvalidStep, match="takes 3 arguments|keyword argument"):
+    with pytest.raises(InvalidStep, match=r"takes 3 arguments|keyword argument"):
         LocalOperation(function)
 
 

@@ -26,7 +26,7 @@ NOT_DURATIONS = [0, -1, -0.5, float("nan"), float("inf"), 10**400, True, "1", [1
     ],
 )
 def test_durations_are_positive_and_finite_seconds(make, value):
-    with pytest.raises(InvalidOption, match="timeout|budget|Retry.max"):
+    with pytest.raises(InvalidOption, match=r"timeout|budget|Retry.max"):
         make(value)
 
 

@@ -30,8 +30,8 @@ def test_a_plain_step_has_the_defaults():
 @pytest.mark.parametrize(
     "change",
     [
-        {"retry": 0}, {"timeout": 1}, {"total_timeout": 1}, {"fallback": OP}, {"compensation": OP}, {"allow_fail": False},
-        {"when": "p"}, {"join": "any"}, {"manual": True}, {"delivery": "at_most_once"},
+        {"retry": 0}, {"timeout": 1}, {"total_timeout": 1}, {"fallback": OP}, {"compensation": OP},
+        {"allow_fail": False}, {"when": "p"}, {"join": "any"}, {"manual": True}, {"delivery": "at_most_once"},
     ],
     ids=str,
 )  # fmt: skip
