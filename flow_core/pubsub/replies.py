@@ -49,7 +49,9 @@ class Replies:
         """Take a reply, or count it as a duplicate or as late. False: ``subject`` never was a reply subject here."""
         future = self._waiting.get(subject)
         if future is not None:
-            if future.done():
+            if future.cancelled():  # its request is on its way out
+                self.late += 1
+            elif future.done():
                 self.duplicate += 1
             else:
                 self.taken += 1

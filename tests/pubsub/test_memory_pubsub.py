@@ -57,6 +57,18 @@ def test_a_handler_may_close_its_own_subscription_and_client():
     assert (statistics.delivered, statistics.handler_errors) == (1, 0)
 
 
+def test_a_reply_in_the_moment_of_giving_up_is_late():
+    async def main():
+        replies = Replies()
+        replies.expect("r").cancel()
+        assert replies.deliver("r", b"")
+        replies.release("r")
+        assert replies.deliver("r", b"")
+        return replies.taken, replies.late, replies.duplicate
+
+    assert run_virtual(main()) == (0, 2, 0)
+
+
 def test_what_is_remembered_of_old_requests_is_bounded():
     async def main():
         replies = Replies()
