@@ -8,7 +8,6 @@ one process may know different operations.
 from __future__ import annotations
 
 import inspect
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flow_core.errors import DecodeError, DuplicateOperation, InvalidStep, UnknownOperation, did_you_mean
@@ -16,6 +15,8 @@ from flow_core.limits import MAX_ID, check_id
 from flow_core.operation import LocalOperation, Operation
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from flow_core.proto import flow_pb2 as pb
 
 __all__ = ["ENTRY_POINTS", "OperationRegistry", "check_address", "required_field"]
@@ -82,6 +83,8 @@ class OperationRegistry:
 
     def _found(self) -> dict[str, list[EntryPoint]]:
         if self._plugins is None:
+            from importlib.metadata import entry_points  # 30 ms, and most processes need no plug-in
+
             found: dict[str, list[EntryPoint]] = {}
             for point in entry_points(group=ENTRY_POINTS):
                 if point not in found.setdefault(point.name, []):  # one distribution may be on the path twice
