@@ -30,6 +30,8 @@ class Operation(ABC):
     """
 
     type: ClassVar[str]
+    #: Whether it takes one of the executor's slots; False for operations that only wait for other executions.
+    holds_slot: ClassVar[bool] = True
     __slots__ = ("_name", "_options")
 
     def __init__(self, name: str, options: OperationOptions | None = None) -> None:
@@ -192,7 +194,7 @@ def _arity_of(function: Callable[..., Any]) -> int:
 
 
 def _required_keywords(function: Any) -> bool:
-    return function.__code__.co_kwonlyargcount > len(function.__kwdefaults__ or ())
+    return bool(function.__code__.co_kwonlyargcount > len(function.__kwdefaults__ or ()))
 
 
 def _check_arity(function: Callable[..., Any], required: int, accepted: int) -> int:

@@ -82,6 +82,21 @@ cdef class Crew(Ledger):
         self.free_slot(task.run, task.index)
         return True
 
+    def expire(self, Run run not None, uint32_t index):
+        """The time of a step's running attempt is over, whatever its own deadline says."""
+        cdef StepTask task
+        cdef void* at = run.tasks
+        while at is not NULL:
+            task = <StepTask>at
+            at = task.older
+            if task.index == index and task.activity == ACTIVITY_ATTEMPT:
+                if task.timer >= 0:
+                    self.timers.cancel_c(task.timer)
+                self.look()
+                self.fire(<uint64_t><size_t><PyObject*>task | 1)
+                return True
+        return False
+
     cdef int fire(self, uint64_t token) except -1:
         """A deadline: of a task (bit 0 set: its address, valid because a task that ends cancels its timer) or a key."""
         cdef StepTask task
@@ -93,6 +108,7 @@ cdef class Crew(Ledger):
         if task.coro is not None and not task.expired:
             task.expired = True
             task.timer = self.timers.add_c(self.now + GRACE, token)
+            self.arm()
             task.cancel()
             return 0
         run, error = task.run, self.handler.timeout_error(task.run, task.index, None)

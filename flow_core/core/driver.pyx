@@ -73,8 +73,12 @@ cdef class Driver(Crew):
         self.drive(run)
         return run
 
+    def launch(self, Run run not None):
+        """Drive an execution that was prepared as far as it goes."""
+        self.drive(run)
+
     cpdef Run prepare(self, plan, request, object options=None, Py_ssize_t limit=0, int lane=1, int depth=0):
-        """An execution that is not driven yet: `go_on` starts it."""
+        """An execution that is not driven yet: `launch` does that."""
         if not self.open:
             self.open_turn()
         cdef Run run = self.new_run(plan, request, options, lane)
@@ -89,6 +93,7 @@ cdef class Driver(Crew):
     cdef int drive(self, Run run) except -1:
         """Start what is ready, as far as limits and budget allow."""
         cdef Seat seat
+        run.now = self.now
         if run.queued and run.row.intent == INTENT_RUN and not run.over:
             if self.spent or self.depth >= MOST_SEATS:
                 return self.park(run)
@@ -304,7 +309,7 @@ cdef class Driver(Crew):
         if run.status[v] != RUNNING:
             self.totals.late_outcomes += 1
             return 0
-        run.ended[v] = self.now
+        run.now = run.ended[v] = self.now
         if outcome == OUT_RAISED:
             self.handler.step_failed(run, v, value)
             return 0

@@ -32,6 +32,7 @@ cdef class Ledger(Pacer):
     cdef public Py_ssize_t limit        # most steps that run at the same time
     cdef readonly Py_ssize_t running
     cdef readonly ReadyQueue blocked    # runs that wait for a free slot (owned references)
+    cdef public bint notify             # the handler wants to hear of every end, not only of watched runs
     cdef Totals totals
 
     cdef Run new_run(self, object plan, object request, object options, int lane)

@@ -63,7 +63,8 @@ cdef class Ledger(Pacer):
         # UUIDv7 (RFC 9562): 48 bits of milliseconds, then 74 that are ours: 18 of generation, 24 of slot, 32 of nonce.
         row.id_high = (self.wall_ms << 16) | 0x7000 | (row.generation & 0xFFF)
         row.id_low = (<uint64_t>2 << 62) | (<uint64_t>((row.generation >> 12) & 0x3F) << 56) | (<uint64_t>slot << 32) | self.nonce
-        run.row, run.slot, run.table = row, slot, self.table
+        run.row, run.slot, run.table = row, slot, <PyObject*>self.table
+        Py_INCREF(self.table)
         self.runs[slot] = <PyObject*>run
         Py_INCREF(run)                      # the driver's own reference, until `finish`
         self.live += 1
@@ -109,7 +110,8 @@ cdef class Ledger(Pacer):
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
-        self.handler.ended(run)
+        if self.notify or run.watched:
+            self.handler.ended(run)
 
     def waiter(self, Run run not None):
         """A future that is done when the execution is over; None when it is over."""

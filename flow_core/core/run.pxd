@@ -25,8 +25,8 @@ cdef class Run:
     cdef readonly object options            # ExecuteOptions of floor 2, or None
     # --- the slab, one block of n rows
     cdef void* slab
-    cdef double* started                    # loop time; valid once the step has started
-    cdef double* ended                      # valid once the step has ended
+    cdef double* started                    # loop time, 0: it has not
+    cdef double* ended
     cdef PyObject** results                 # owned; NULL: no output
     cdef int32_t* waiting                   # predecessors that have not ended
     cdef uint32_t* ready                    # ring of steps whose turn it is
@@ -36,16 +36,19 @@ cdef class Run:
     cdef uint32_t count, head, queued, left # left: steps that have not ended
     cdef ExecutionRow own                   # used when no table lends a row
     cdef ExecutionRow* row
+    cdef double now                         # loop time, as of the driver's last look
     # --- what floor 2 hangs on it
     cdef public object machine              # sans-IO policy, made when something is not plain
     cdef readonly object failure            # exception that decided the end
     cdef object waiters                     # futures to wake at the end
     cdef object context                     # contextvars every step starts from
     cdef readonly object driver
-    cdef StatusTable table                  # whose row it has
+    cdef PyObject* table                    # whose row it has; owned, and out of the garbage collector's reach
     cdef void* tasks                        # list of StepTasks under way, newest first (borrowed)
     cdef int64_t slot                       # row in the table, -1: none
     cdef readonly uint32_t limit                     # most steps running at the same time
+    cdef public object name                 # id given by the caller, None: the generated one
+    cdef public object parent               # the run of the step that started it
     cdef public int depth                   # nesting: 0 is started from outside
     cdef readonly bint doomed                        # a step failed for good: only join="done" steps start
     cdef bint watched                       # somebody wants to hear of every transition

@@ -85,7 +85,8 @@ cdef class Run:
         PyMem_Free(self.slab)
         PyMem_Free(self.attempts)
         if self.slot >= 0:
-            self.table.release_c(<uint32_t>self.slot)
+            (<StatusTable>self.table).release_c(<uint32_t>self.slot)
+            Py_DECREF(<object>self.table)
 
     cdef int prepare(self, Plan plan, object request) except -1:
         """Take the slab and fill it. On MemoryError the run is empty and safe to drop."""
@@ -103,7 +104,7 @@ cdef class Run:
         self.waiting = <int32_t*>(self.ended + n)
         self.ready = <uint32_t*>(self.waiting + n)
         self.status = <uint8_t*>(self.ready + n)
-        memset(self.results, 0, n * sizeof(PyObject*))
+        memset(self.results, 0, n * (sizeof(PyObject*) + 2 * sizeof(double)))  # results, started, ended
         memcpy(self.waiting, plan.indegree, n * sizeof(int32_t))
         memcpy(self.ready, plan.roots, plan.n_roots * sizeof(uint32_t))
         memset(self.status, PENDING, n)
@@ -150,6 +151,7 @@ cdef class Run:
 
     cdef void mark_skipped(self, uint32_t v, vector[uint32_t]* skipped):
         self.status[v] = SKIPPED
+        self.ended[v] = self.now
         self.row.skipped += 1
         self.left -= 1
         skipped.push_back(v)
@@ -162,6 +164,7 @@ cdef class Run:
         elif was != PENDING:
             raise InternalError(f"step {v} can't end as {NAMES[status]}: it is {NAMES[was]}")
         self.status[v] = status
+        self.ended[v] = self.now
         self.left -= 1
         if status == FAILURE:
             self.row.failed += 1
@@ -229,6 +232,26 @@ cdef class Run:
             raise InternalError(f"step {index} was queued twice")
         run_push(self, v)
 
+    def begin(self, index):
+        """A pending step that is not queued runs now (its fate is decided without calling it)."""
+        cdef uint32_t v = self.index_of(index, PENDING)
+        self.status[v] = RUNNING
+        self.row.running += 1
+
+    def abandon_all(self, int status):
+        """Every step that has not ended does so now, as ABORTED or STOPPED. Outcomes that still come are late."""
+        cdef uint32_t v, k
+        cdef Graph g = self.plan.graph
+        if status not in (ABORTED, STOPPED):
+            raise ValueError(f"steps are abandoned as ABORTED or STOPPED, not {NAMES[status]}")
+        for v in range(self.count):
+            if self.status[v] == PENDING or self.status[v] == RUNNING:
+                self.status[v] = <uint8_t>status
+                self.ended[v] = self.now
+                for k in range(g.succ_ptr[v], g.succ_ptr[v + 1]):
+                    self.waiting[g.succ[k]] -= 1
+        self.left = self.row.running = self.queued = 0
+
     def doom(self):
         """A step failed for good: what has not started is skipped, except ``join="done"`` steps (clean-ups)."""
         cdef uint32_t v
@@ -260,11 +283,11 @@ cdef class Run:
         return bytes(<uint8_t[:self.count]>self.status) if self.count else b""
 
     def times(self, index):
-        """When a step started and ended, loop seconds; None for what has not happened."""
+        """When a step last started and when it ended, loop seconds; None for what has not happened."""
         cdef uint32_t v = self.index_of(index, -1)
         cdef uint8_t s = self.status[v]
-        began = s == RUNNING or s == SUCCESS or s == FAILURE
-        return (self.started[v] if began else None, self.ended[v] if began and s != RUNNING else None)
+        began = self.started[v] if self.started[v] != 0 else None
+        return began, self.ended[v] if s != PENDING and s != RUNNING else None
 
     def output(self, index):
         """Output value of a step; None when it has none (yet)."""

@@ -1,0 +1,348 @@
+"""`Flow`: the manager. Named flows whose steps come and go while executions run.
+
+Lives here: the public face over definitions (floor 1) and the executor (floor 2), with the clients that operations use.
+Does not live here: how steps are checked and compiled (``engine/``), how they run (``runtime/``, ``core/``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+
+from flow_core.core.plan import Plan
+from flow_core.engine.definition import Definition
+from flow_core.engine.diagram import to_dot, to_mermaid
+from flow_core.engine.plan import Bindings
+from flow_core.errors import InvalidOption, InvalidStep, UnknownFlow, UnresolvedSteps, did_you_mean
+from flow_core.limits import check_id
+from flow_core.options import ExecuteOptions, FlowOptions, Retry
+from flow_core.runtime.execution import Execution
+from flow_core.runtime.executor import Executor
+from flow_core.step import Step
+
+if TYPE_CHECKING:
+    from flow_core.operations.base import OperationRegistry
+    from flow_core.pubsub.base import PubSubClient
+    from flow_core.rpc.base import RpcClient
+
+__all__ = ["ExecuteFields", "Flow"]
+
+
+class ExecuteFields(TypedDict, total=False):
+    """The keywords of ``execute``; `ExecuteOptions` says what each means."""
+
+    id: str | None
+    step: str | None
+    output: str | None
+    timeout: float | None
+    async_: bool
+    concurrency: int | None
+    retries: int | Retry | None
+    client: Any
+    inputs: Mapping[str, Any]
+    priority: int
+    unresolved: Literal["fail", "wait"]
+    rollback: bool
+    context: Mapping[str, Any]
+
+
+class Flow:
+    """Named flows, and the executor that runs them. One per event loop; an async context manager.
+
+    Args:
+        executor: an `Executor`; one with default options when None.
+        store: None or ``"memory:"``: executions live in this process.
+        rpc, pubsub: clients for operations that call and publish.
+        operations: registry of operation types, for decoding.
+        context: your own values.
+        options: a `FlowOptions` instead of executor, store and context.
+    """
+
+    def __init__(
+        self,
+        *,
+        executor: Executor | None = None,
+        store: str | None = None,
+        rpc: RpcClient | None = None,
+        pubsub: PubSubClient | None = None,
+        operations: OperationRegistry | None = None,
+        context: Mapping[str, Any] | None = None,
+        options: FlowOptions | None = None,
+    ) -> None:
+        options = options or FlowOptions()
+        given = {"executor": executor, "store": store, "context": context}
+        self._options = dataclasses.replace(options, **{k: v for k, v in given.items() if v is not None})
+        self.rpc = rpc
+        self.pubsub = pubsub
+        self._operations = operations
+        self._bindings = Bindings()
+        self._definitions: dict[str, Definition] = {}
+        #: Name -> plan of the current revision: the hot path's only look-up. Emptied with every change.
+        self._plans: dict[str, Plan] = {}
+        #: Name -> callers that wait for a change of the flow.
+        self._changes: dict[str, list[asyncio.Future[None]]] = {}
+        self._take_options()
+
+    def _take_options(self) -> None:
+        if self._options.store not in (None, "memory:"):
+            raise InvalidOption(f"no store for {self._options.store!r}", fix='use store=None or "memory:"')
+        self._executor: Executor = self._options.executor or Executor()
+        if self._executor.options.flow is None:
+            self._executor.adopt(self)
+
+    # --- life ----------------------------------------------------------------------------------------------------------
+
+    async def init(self, **options: Any) -> None:
+        """Change options (executor, store, context). Raises `InvalidOption` while executions are under way."""
+        if self._executor.statistics().executions_live:
+            raise InvalidOption("executions are under way", fix="init() before the first execute()")
+        self._options = dataclasses.replace(self._options, **options)
+        self._take_options()
+
+    @property
+    def options(self) -> FlowOptions:
+        """The options in force."""
+        return self._options
+
+    @property
+    def executor(self) -> Executor:
+        """The executor: pause, resume, abort, status, result, list, explain by id."""
+        return self._executor
+
+    @property
+    def operations(self) -> OperationRegistry:
+        """The operation types this flow can decode."""
+        if self._operations is None:
+            from flow_core.operations.base import OperationRegistry
+
+            self._operations = OperationRegistry()
+        return self._operations
+
+    async def stop(self, drain: float | None = None) -> None:
+        """Stop the executor (see `Executor.stop`), then close the clients."""
+        await self._executor.stop(drain)
+        for client in (self.rpc, self.pubsub):
+            if client is not None:
+                await client.close()
+
+    async def __aenter__(self) -> Flow:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # --- registering ---------------------------------------------------------------------------------------------------
+
+    async def create_step(self, flow: str, step: Step, *, revision: int | None = None) -> int:
+        """Add a step to a flow, which comes into being with its first step. Returns the new revision.
+
+        Args:
+            revision: the change is only made when the flow is at this revision (compare-and-set).
+
+        Raises:
+            InvalidId, InvalidStep, DuplicateStep, CycleError, OutputConflict, RevisionConflict, LimitExceeded.
+        """
+        return await self.create_steps(flow, (step,), revision=revision)
+
+    async def create_steps(self, flow: str, steps: Iterable[Step], *, revision: int | None = None) -> int:
+        """Add many steps in one revision, all or none. Errors as `create_step`."""
+        steps = tuple(steps)
+        for step in steps:
+            if type(step) is not Step:
+                raise InvalidStep(f"a Step is needed, not {type(step).__name__}: {step!r:.80}", flow=flow)
+        definition = self._definitions.get(flow)
+        if definition is None:
+            definition = Definition(check_id(flow, "flow name"))
+        changed = definition.create(steps, revision)
+        self._definitions[flow] = definition
+        self._changed(flow)
+        return changed
+
+    async def delete_step(self, flow: str, step: str | Step, *, revision: int | None = None) -> int:
+        """Take a step out of a flow. Returns the new revision.
+
+        Raises:
+            UnknownFlow, UnknownStep, OutputConflict, RevisionConflict.
+        """
+        changed = self._definition(flow).delete(step, revision)
+        self._changed(flow)
+        return changed
+
+    async def replace_step(self, flow: str, old: str | Step, new: Step, *, revision: int | None = None) -> int:
+        """Put one step in the place of another, in one revision. Returns it.
+
+        Args:
+            old: an id; or the Step as looked up, which then must be the one registered still.
+
+        Raises:
+            as `create_step` and `delete_step`.
+        """
+        if type(new) is not Step:
+            raise InvalidStep(f"a Step is needed, not {type(new).__name__}: {new!r:.80}", flow=flow)
+        changed = self._definition(flow).replace(old, new, revision)
+        self._changed(flow)
+        return changed
+
+    def predicate(self, name: str, function: Callable[[Any], bool]) -> None:
+        """Register what ``when=name`` asks: called with the step's input value, on the loop."""
+        if not callable(function):
+            raise InvalidStep(f"predicate {name!r} must be callable, not {type(function).__name__}")
+        self._bindings.predicates[check_id(name, "predicate name")] = function
+        self._rebound()
+
+    def bind(self, name: str, function: Callable[..., Any]) -> None:
+        """Give local operations that came over the wire their callable in this process."""
+        if not callable(function):
+            raise InvalidStep(f"the callable bound to {name!r} is {type(function).__name__}, and can't be called")
+        self._bindings.functions[name] = function
+        self._rebound()
+
+    def _rebound(self) -> None:
+        self._bindings.version += 1
+        for flow in self._definitions:
+            self._changed(flow)
+
+    def _changed(self, flow: str) -> None:
+        self._plans.pop(flow, None)
+        for waiter in self._changes.pop(flow, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _definition(self, flow: str) -> Definition:
+        found = self._definitions.get(flow)
+        if found is None:
+            raise UnknownFlow(
+                f"no flow {flow!r} is registered",
+                fix=did_you_mean(flow, self._definitions) if isinstance(flow, str) else "a flow is named by a str",
+                flow=flow,
+            )
+        return found
+
+    # --- looking up ----------------------------------------------------------------------------------------------------
+
+    async def lookup(self, flow: str) -> list[Step]:
+        """The steps of a flow, in the order of their registration. Raises `UnknownFlow`."""
+        return list(self._definition(flow))
+
+    async def unresolved(self, flow: str) -> dict[str, list[str]]:
+        """Ids that steps name and nobody registered yet -> the steps that name them."""
+        return self._definition(flow).unresolved()
+
+    async def revision(self, flow: str) -> int:
+        """Revision of a flow: the number of changes so far; 0 for one that nobody registered."""
+        found = self._definitions.get(flow)
+        return 0 if found is None else found.revision
+
+    def flows(self) -> list[str]:
+        """Names of all flows, sorted."""
+        return sorted(self._definitions)
+
+    def plan(self, flow: str, step: str | None = None) -> Plan:
+        """The compiled plan of a flow's current revision. Errors as `Definition.plan`, and `UnknownFlow`."""
+        return self._definition(flow).plan(self._bindings, step)
+
+    def to_mermaid(self, flow: str, execution: Execution | None = None) -> str:
+        """The flow as a Mermaid flowchart, coloured by the statuses of ``execution``."""
+        return to_mermaid(self._definition(flow), _statuses(execution))
+
+    def to_dot(self, flow: str, execution: Execution | None = None) -> str:
+        """The flow as a Graphviz digraph."""
+        return to_dot(self._definition(flow), _statuses(execution))
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        charts = "\n\n".join(self.to_mermaid(name) for name in self.flows())
+        return {"text/plain": repr(self), "text/vnd.mermaid": charts}
+
+    def __repr__(self) -> str:
+        flows = ", ".join(f"{name} ({len(d)} steps)" for name, d in sorted(self._definitions.items())[:5])
+        return f"<Flow {flows or 'empty'}>"
+
+    # --- executing -----------------------------------------------------------------------------------------------------
+
+    async def execute(
+        self,
+        flow: str | Sequence[Step],
+        request: Any = b"",
+        options: ExecuteOptions | None = None,
+        **fields: Unpack[ExecuteFields],
+    ) -> Execution:
+        """Execute a flow (by name, or a list of steps) and wait for its end.
+
+        Args:
+            flow: a name, or steps.
+            request: input of the roots: bytes, or a value for local operations.
+            options: an `ExecuteOptions`; or give its fields as keywords.
+
+        Returns:
+            the execution, over; with ``async_=True`` its handle as soon as it has started.
+
+        Raises:
+            UnknownFlow, UnknownStep, UnresolvedSteps, MissingInput, ExecutionConflict, ExecutorStopped before it starts;
+            StepFailed, ExecutionTimeout, ExecutionAborted, ExecutionStopped when it did not end well, with the handle in
+            ``error.execution``.
+        """
+        executor = self._executor
+        if options is None and not fields and executor.has_room:
+            plan = self._plans.get(flow) if type(flow) is str else None
+            if plan is not None:
+                execution = executor.start_plain(plan, request)
+                if not execution.over:
+                    await executor.finish(execution)
+                elif execution.failure is not None:
+                    raise execution.failure
+                return execution
+        if fields:
+            options = dataclasses.replace(options or ExecuteOptions(), **fields)
+        execution = await self._start(flow, request, options, None)
+        if options is None or not options.async_:
+            await executor.finish(execution)
+        return execution
+
+    async def call(self, flow: str | Sequence[Step], request: Any = b"", **fields: Unpack[ExecuteFields]) -> Any:
+        """Execute a flow and return its result value. Errors as `execute`."""
+        return (await self.execute(flow, request, **fields)).response
+
+    async def execute_nested(self, flow: str, request: Any, step: str | None, parent: Execution) -> Execution:
+        """Execute a flow as a child of ``parent``, with an id of its own; for `StepContext.execute`."""
+        options = ExecuteOptions(step=step) if step is not None else None
+        execution = await self._start(flow, request, options, parent)
+        await self._executor.finish(execution)
+        return execution
+
+    async def _start(
+        self, flow: str | Sequence[Step], request: Any, options: ExecuteOptions | None, parent: Execution | None
+    ) -> Execution:
+        await self._executor.admit()
+        step = options.step if options is not None else None
+        if not isinstance(flow, str):
+            definition = Definition(options.flow if options is not None and options.flow else "steps")
+            definition.create(tuple(flow))
+            plan = definition.plan(self._bindings, step)
+        elif options is not None and options.unresolved == "wait":
+            plan = await self._wait_for_plan(flow, step)
+        else:
+            plan = self.plan(flow, step)
+            if step is None and not plan.mappings:
+                self._plans[flow] = plan
+        return self._executor.start(plan, request, options, parent)
+
+    async def _wait_for_plan(self, flow: str, step: str | None) -> Plan:
+        """The plan, as soon as nothing it names is missing."""
+        while True:
+            try:
+                return self.plan(flow, step)
+            except (UnresolvedSteps, UnknownFlow):
+                waiter = asyncio.get_running_loop().create_future()
+                self._changes.setdefault(flow, []).append(waiter)
+                await waiter
+
+
+def _statuses(execution: Execution | None) -> dict[str, Any] | None:
+    if execution is None:
+        return None
+    return {step.id: execution.step_status_of(step.id) for step in execution.plan.items}

@@ -1,0 +1,248 @@
+"""`Execution`: the handle of one execution.
+
+Lives here: what a caller can ask of it and wait for. Does not live here: its state (`core.Run`, of which this is the
+public face) and what follows from a request (``engine/execution.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flow_core.codec import encode_value
+from flow_core.core.run import Run
+from flow_core.engine import events as e
+from flow_core.engine.execution import Machine
+from flow_core.errors import IllegalMove, UnknownStep
+from flow_core.runtime.ids import format_id
+from flow_core.status import Status
+
+if TYPE_CHECKING:
+    from flow_core.runtime.performer import Performer
+
+__all__ = ["Execution", "Transition"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One move of one step, or of the execution itself (``step`` is None then).
+
+    Attributes:
+        status: the new status.
+        time: loop seconds; those of a batch of instant steps are one reading of the clock.
+        attempt: number of the attempt, from 1.
+    """
+
+    step: str | None
+    status: Status
+    time: float
+    attempt: int = 1
+
+
+class Execution(Run):
+    """One execution of a flow, under way or over. ``await`` it for its result.
+
+    Made by ``execute``; every method may be called at any time, ids and statuses also from other threads.
+    """
+
+    __slots__ = ("__weakref__", "events")
+
+    #: One per iterator over its moves, set when it went on; None: nobody ever watched.
+    events: set[asyncio.Event] | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Execution:
+        self = super().__new__(cls)
+        self.events = None
+        return self
+
+    # --- what it is ----------------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """Id given to ``execute``, else a UUIDv7 made at the start."""
+        name: str | None = self.name
+        return name if name is not None else format_id(*self.id_words)
+
+    @property
+    def flow(self) -> str:
+        """Name of the flow."""
+        return self.plan.flow
+
+    @property
+    def revision(self) -> int:
+        """Revision of the flow that it runs."""
+        return self.plan.revision
+
+    @property
+    def status(self) -> Status:
+        """Status of the execution."""
+        return Status(self.status_number)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What decided its end, None while it runs or when it succeeded."""
+        failure: BaseException | None = self.failure
+        return failure
+
+    @property
+    def response(self) -> Any:
+        """The result value: the named output, else that of the only sink, else a mapping of the sinks' outputs.
+
+        None while there is none.
+        """
+        output = self.options.output if self.options is not None else None
+        if output is not None:
+            for writer in reversed(self.plan.writers(output)):
+                if self.has_output(writer):
+                    return self.output(writer)
+            return None
+        sinks = self.plan.sinks
+        if len(sinks) == 1:
+            return self.output(sinks[0])
+        return {self.plan.items[sink].output_name: self.output(sink) for sink in sinks if self.has_output(sink)}
+
+    def result(self, step: str) -> bytes:
+        """Output of a step as bytes.
+
+        Raises:
+            UnknownStep: the flow has no such step.
+            IllegalMove: the step has not succeeded; the message says what it is.
+        """
+        index = self.plan.index(step)
+        if not self.has_output(index):
+            raise IllegalMove(
+                f"step {step!r} of execution {self.id} has no output: it is {self.step_status_of(step).name}",
+                flow=self.flow, execution=self, step=step,
+            )  # fmt: skip
+        return encode_value(self.output(index), f"output of step {step!r}")
+
+    def step_status_of(self, step: str) -> Status:
+        """Status of a step. Raises `UnknownStep`."""
+        return Status(self.step_status(self.plan.index(step)))
+
+    @property
+    def recovered(self) -> tuple[str, ...]:
+        """Ids of the steps whose fallback's output became theirs."""
+        machine: Machine | None = self.machine
+        return () if machine is None else tuple(self.plan.items[i].id for i in sorted(machine.recovered))
+
+    @property
+    def errors(self) -> dict[str, BaseException]:
+        """Last error of each step that failed at least once, and of compensations as ``step.compensation``."""
+        machine: Machine | None = self.machine
+        if machine is None:
+            return {}
+        items = self.plan.items
+        found = {items[i].id: error for i, error in machine.errors.items()}
+        return found | {f"{items[i].id}.compensation": error for i, error in machine.compensation_errors.items()}
+
+    def history(self) -> list[Transition]:
+        """What has happened so far, in order of time: starts and ends of steps and of the execution."""
+        moves = []
+        for index, step in enumerate(self.plan.items):
+            started, ended = self.times(index)
+            attempt = self.attempt(index)
+            if started is not None:
+                moves.append(Transition(step.id, Status.RUNNING, started, attempt))
+            if ended is not None:
+                moves.append(Transition(step.id, Status(self.step_status(index)), ended, attempt))
+        began, over = self.span
+        moves.append(Transition(None, Status.RUNNING, began))
+        if self.over:
+            moves.append(Transition(None, self.status, over))
+        return sorted(moves, key=lambda move: move.time)
+
+    # --- waiting -------------------------------------------------------------------------------------------------------
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        waiter = self.driver.waiter(self)
+        if waiter is not None:
+            yield from waiter
+        return self.outcome()
+
+    def outcome(self) -> Any:
+        """The result value of an execution that is over; raises what decided its end when it did not succeed."""
+        if not self.over:
+            raise IllegalMove(f"execution {self.id} is not over: it is {self.status.name}", execution=self)
+        if self.failure is not None:
+            raise self.failure
+        return self.response
+
+    async def wait(self) -> Status:
+        """Wait for the end, however it comes, and return the status. Cancelling the wait leaves the execution alone."""
+        waiter = self.driver.waiter(self)
+        if waiter is not None:
+            await waiter
+        return self.status
+
+    async def __aiter__(self) -> AsyncIterator[Transition]:
+        """Its moves, past ones first, until it is over. Moves within one turn of the loop arrive together."""
+        changed = asyncio.Event()
+        if self.events is None:
+            self.events = set()
+            self.watch()
+        self.events.add(changed)
+        seen = set()
+        try:
+            while True:
+                over = self.over
+                changed.clear()
+                for move in self.history():
+                    key = (move.step, move.status, move.attempt)
+                    if key not in seen:
+                        seen.add(key)
+                        yield move
+                if over:
+                    return
+                await changed.wait()
+        finally:
+            self.events.discard(changed)
+
+    # --- asking --------------------------------------------------------------------------------------------------------
+
+    async def pause(self) -> None:
+        """No new step starts from now on; running ones finish and are recorded; timers freeze.
+
+        Raises:
+            IllegalMove: it is over already.
+        """
+        self._refuse_over("paused")
+        self._performer.feed(self, e.PauseAsked())
+
+    async def resume(self) -> None:
+        """Go on after a pause; nothing when it is not paused.
+
+        Raises:
+            IllegalMove: it is over already.
+        """
+        self._refuse_over("resumed")
+        self._performer.feed(self, e.ResumeAsked())
+
+    async def abort(self, *, rollback: bool = False, reason: str = "aborted") -> None:
+        """End it: no new step starts, coroutines are cancelled, threads get a token, late results are dropped.
+
+        Returns when the cancelled coroutines have ended, or were given up a second later, and compensations (with
+        ``rollback``) are done. Nothing when it is over already.
+        """
+        if not self.over:
+            self._performer.feed(self, e.AbortAsked(rollback, reason))
+            await self.wait()
+
+    def _refuse_over(self, what: str) -> None:
+        if self.over:
+            raise IllegalMove(
+                f"execution {self.id} is over ({self.status.name}) and can't be {what}",
+                fix="restart it", flow=self.flow, execution=self,
+            )  # fmt: skip
+
+    @property
+    def _performer(self) -> Performer:
+        performer: Performer = self.driver.handler
+        return performer
+
+    def __repr__(self) -> str:
+        steps, running, succeeded, failed, _ = self.counts
+        done = f"{succeeded}/{steps} done, {running} running, {failed} failed"
+        return f"<Execution {self.id} of {self.flow} {self.status.name}: {done}>"

@@ -1,0 +1,415 @@
+"""`Executor`: starts executions, finds them again, and stops.
+
+Lives here: admission (queue with back-pressure), idempotent ids, look-ups, statistics, drain and stop. Does not live here:
+names of flows (``flow.py``), decisions (``engine/``), stepping (``core/``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import secrets
+from asyncio import get_running_loop
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from weakref import WeakValueDictionary
+
+from flow_core.codec import encode_value
+from flow_core.core.driver import Driver
+from flow_core.core.plan import Plan
+from flow_core.core.status_table import StatusTable
+from flow_core.engine import events as e
+from flow_core.engine.definition import Definition
+from flow_core.engine.plan import Bindings, outside_inputs
+from flow_core.errors import (
+    ExecutionConflict,
+    ExecutorStopped,
+    InvalidOption,
+    MissingInput,
+    QueueFull,
+    UnknownExecution,
+    UnknownStep,
+    did_you_mean,
+)
+from flow_core.limits import check_id
+from flow_core.options import ExecuteOptions, ExecutorOptions
+from flow_core.runtime.context import StepContext
+from flow_core.runtime.execution import Execution
+from flow_core.runtime.explain import Explanation, explain
+from flow_core.runtime.ids import parse_id
+from flow_core.runtime.loop import clock_of
+from flow_core.runtime.performer import Performer
+from flow_core.status import Status
+from flow_core.step import Step
+
+__all__ = ["Executor", "ExecutorStatistics"]
+
+#: Rows of the status table: reserved address space, touched only as executions come.
+MOST_EXECUTIONS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorStatistics:
+    """What an executor counted so far, and what it does right now; a moment old when read from another thread."""
+
+    executions_started: int
+    executions_ended: int
+    executions_live: int
+    steps_ended: int
+    steps_suspended: int
+    steps_running: int
+    attempts_retried: int
+    late_outcomes: int
+    turns: int
+
+
+class Executor:
+    """Runs executions on the loop of its first use.
+
+    Args:
+        options: an `ExecutorOptions`; or give its fields as keywords.
+    """
+
+    def __init__(self, options: ExecutorOptions | None = None, **fields: Any) -> None:
+        self._options = dataclasses.replace(options or ExecutorOptions(), **fields)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._driver: Driver | None = None
+        self._performer: Performer | None = None
+        self._named: WeakValueDictionary[str, Execution] = WeakValueDictionary()
+        self._nonce = secrets.randbits(32)
+        self._stopping = False
+        #: Callers that wait for room, first come first served.
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    # --- life ----------------------------------------------------------------------------------------------------------
+
+    async def init(self, **fields: Any) -> None:
+        """Change options. Raises `InvalidOption` while executions are under way."""
+        if self._driver is not None and self._driver.live:
+            raise InvalidOption(f"{self._driver.live} executions are under way", fix="init() before the first execute()")
+        self._options = dataclasses.replace(self._options, **fields)
+        self._driver = self._performer = self._loop = None
+
+    @property
+    def options(self) -> ExecutorOptions:
+        """The options in force."""
+        return self._options
+
+    def adopt(self, flow: Any) -> None:
+        """Let a `Flow` be the one in which child executions find other flows."""
+        self._options = dataclasses.replace(self._options, flow=flow)
+
+    @property
+    def driver(self) -> Driver:
+        """The driver on the running loop, made when it is first needed.
+
+        Raises:
+            ExecutorStopped: `stop` was called.
+            InvalidOption: it is at home on another loop.
+        """
+        loop = get_running_loop()
+        if self._driver is None or self._loop is not loop:
+            self._bind(loop)
+        assert self._driver is not None
+        return self._driver
+
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._stopping:
+            raise ExecutorStopped("the executor is stopped", fix="make a new Executor")
+        if self._driver is not None and self._loop is not None and not self._loop.is_closed():
+            raise InvalidOption("the executor runs on another event loop", fix="use one Executor (and Flow) a loop")
+        options = self._options
+        self._loop = loop
+        self._performer = Performer(options, self._room)
+        keep = options.keep if isinstance(options.keep, int) else MOST_EXECUTIONS
+        self._driver = Driver(
+            loop, table=StatusTable(MOST_EXECUTIONS), handler=self._performer, run_type=Execution,
+            context_type=StepContext, encode=encode_value, limit=options.concurrency, keep=keep, nonce=self._nonce,
+            clock=clock_of(loop), budget=options.budget,
+        )  # fmt: skip
+        self._driver.notify = not isinstance(options.keep, int)
+        self._performer.driver = self._driver
+
+    async def stop(self, drain: float | None = None) -> None:
+        """Refuse new work, wait up to ``drain`` seconds for what runs, then cancel the rest, which becomes STOPPED.
+
+        Args:
+            drain: seconds; the executor's option when None.
+        """
+        self._stopping = True
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(ExecutorStopped("the executor stopped while the caller waited for room"))
+        driver, performer = self._driver, self._performer
+        if driver is None or performer is None:
+            return
+        limit = self._options.drain if drain is None else drain
+        live = [run for run in driver.runs_known() if not run.over]
+        try:
+            async with asyncio.timeout(limit):
+                for run in live:
+                    await run.wait()
+        except TimeoutError:
+            for run in live:
+                performer.feed(run, e.StopAsked())
+            for run in live:
+                await run.wait()
+        performer.pool.shutdown()
+        driver.close()
+
+    async def __aenter__(self) -> Executor:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # --- start ---------------------------------------------------------------------------------------------------------
+
+    async def execute(
+        self, steps: Plan | Sequence[Step], request: Any = b"", *, options: ExecuteOptions | None = None, **fields: Any
+    ) -> Execution:
+        """Execute a plan, or a list of steps.
+
+        Args:
+            steps: a `Plan`, or the steps of a flow without a name.
+            request: input of the roots.
+            options: an `ExecuteOptions`; or give its fields as keywords.
+
+        Returns:
+            the execution; over unless ``async_=True``.
+
+        Raises:
+            ExecutorStopped, ExecutionConflict, MissingInput; what decided the end when it did not succeed.
+        """
+        if fields or options is not None:
+            options = dataclasses.replace(options or ExecuteOptions(), **fields)
+        if not isinstance(steps, Plan):
+            definition = Definition(options.flow if options is not None and options.flow else "steps")
+            definition.create(tuple(steps))
+            steps = definition.plan(Bindings(), options.step if options is not None else None)
+        await self.admit()
+        execution = self.start(steps, request, options)
+        if options is None or not options.async_:
+            await self.finish(execution)
+        return execution
+
+    async def admit(self) -> None:
+        """Wait until there is room for another execution. Raises `ExecutorStopped`."""
+        if self._stopping:
+            raise ExecutorStopped("the executor is stopped, or stopping", fix="make a new Executor")
+        driver = self.driver
+        while driver.live >= self._options.queue:
+            waiter = get_running_loop().create_future()
+            self._waiting.append(waiter)
+            driver.notify = True
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter in self._waiting:
+                    self._waiting.remove(waiter)
+                else:
+                    self._room()  # it was this caller's turn: pass it on
+                raise
+
+    def _room(self) -> None:
+        """An execution ended: the first caller that waits may start, and what is too old is forgotten."""
+        driver = self._driver
+        keep = self._options.keep
+        if driver is not None and not isinstance(keep, int):
+            oldest = driver.time - keep.total_seconds()
+            while driver.kept and driver.kept[0].span[1] < oldest:
+                driver.kept.popleft()
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def start(
+        self, plan: Plan, request: Any, options: ExecuteOptions | None = None, parent: Execution | None = None
+    ) -> Execution:
+        """Start an execution and drive it as far as it goes without waiting. See `execute` for the errors."""
+        if options is None and parent is None and not plan.mappings:
+            return self.start_plain(plan, request)
+        if self._stopping:
+            raise ExecutorStopped("the executor is stopped, or stopping", fix="make a new Executor")
+        driver = self.driver
+        options = options or ExecuteOptions()
+        if options.id is not None:
+            known = self._same(plan, request, check_id(options.id, "execution id"))
+            if known is not None:
+                return known
+        self._check_inputs(plan, options)
+        if options.output is not None and not plan.writers(options.output):
+            names = {step.output_name for step in plan.items}
+            raise UnknownStep(
+                f"flow {plan.flow!r} has no output {options.output!r}",
+                fix=did_you_mean(options.output, names), flow=plan.flow,
+            )  # fmt: skip
+        run: Execution = driver.prepare(
+            plan, request, options, options.concurrency or 0, options.priority, 0 if parent is None else parent.depth + 1
+        )
+        run.parent = parent
+        if options.id is not None:
+            run.name = options.id
+            self._named[options.id] = run
+        if options.timeout is not None:
+            assert self._performer is not None
+            self._performer.begin(run)
+        driver.launch(run)
+        return run
+
+    def start_plain(self, plan: Plan, request: Any) -> Execution:
+        """`start` without any option: the short way of the hot path. The caller has seen to admission and inputs."""
+        driver = self._driver
+        if driver is None or self._loop is not get_running_loop():
+            driver = self.driver
+        execution: Execution = driver.start(plan, request)
+        return execution
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `admit` would return at once."""
+        driver = self._driver
+        return driver is not None and driver.live < self._options.queue and not self._stopping
+
+    def _same(self, plan: Plan, request: Any, name: str) -> Execution | None:
+        known = self._named.get(name)
+        if known is None:
+            return None
+        if known.flow != plan.flow or known.request != request:
+            what = f"flow {known.flow!r}" if known.flow != plan.flow else "another request"
+            raise ExecutionConflict(
+                f"execution {name!r} exists, with {what}", fix="use another id", flow=plan.flow, execution=known
+            )
+        return known
+
+    def _check_inputs(self, plan: Plan, options: ExecuteOptions) -> None:
+        missing = {name: step for name, step in outside_inputs(plan).items() if name not in options.inputs}
+        if missing:
+            shown = ", ".join(f"{name!r} (for step {step!r})" for name, step in missing.items())
+            raise MissingInput(
+                f"this execution of flow {plan.flow!r} needs outputs from outside: {shown}",
+                fix="pass inputs={name: value}", flow=plan.flow,
+            )  # fmt: skip
+
+    async def finish(self, execution: Execution) -> Any:
+        """Wait for the result; cancelling this wait aborts the execution, as cancelling ``await coroutine`` would."""
+        if not execution.over:
+            try:
+                await execution.wait()
+            except asyncio.CancelledError:
+                if self._performer is not None:
+                    self._performer.feed(execution, e.AbortAsked(reason="cancelled by its caller"))
+                raise
+        return execution.outcome()
+
+    async def restart(self, flow: str, id: str, step: str | None = None) -> Execution:
+        """Execute a finished execution's request again, on the same revision, as a new execution.
+
+        Args:
+            step: start here, with the recorded outputs of the steps that don't come after it.
+
+        Raises:
+            UnknownExecution, UnknownStep; MissingInput when a step before ``step`` has no recorded output.
+        """
+        old = self.find(flow, id)
+        await self.admit()
+        if step is None:
+            return self.start(old.plan, old.request, self._anonymous(old.options))
+        first = old.plan.index(step)
+        again = {int(node) for node in old.plan.graph.descendants(first)}
+        options = self._anonymous(old.options)
+        run: Execution = self.driver.prepare(
+            old.plan, old.request, options, old.limit if old.limit < 1 << 31 else 0, options.priority
+        )
+        for index in old.plan.graph.order():
+            if int(index) not in again and old.has_output(index):
+                run.recall(index, old.output(index))
+        self.driver.launch(run)
+        return run
+
+    def _anonymous(self, options: ExecuteOptions | None) -> ExecuteOptions:
+        return dataclasses.replace(options or ExecuteOptions(), id=None, async_=True)
+
+    # --- look-ups ------------------------------------------------------------------------------------------------------
+
+    def find(self, flow: str | None, id: str) -> Execution:
+        """The handle of an execution that is live, remembered, or held by somebody.
+
+        Raises:
+            UnknownExecution: naming the flow it belongs to when that is not ``flow``.
+        """
+        found: Execution | None = self._named.get(id)
+        if found is None and self._driver is not None:
+            place = parse_id(id, self._nonce)
+            if place is not None:
+                found = self._driver.lookup(*place)
+                if found is not None and found.id != id:
+                    found = None
+        if found is None:
+            raise UnknownExecution(
+                f"no execution {id!r} is known", fix="it may have been forgotten, see keep=", flow=flow
+            )
+        if flow is not None and found.flow != flow:
+            raise UnknownExecution(f"execution {id!r} belongs to flow {found.flow!r}, not {flow!r}", flow=flow)
+        return found
+
+    async def status(self, flow: str, id: str) -> Status:
+        """Status of an execution."""
+        return self.find(flow, id).status
+
+    async def result(self, flow: str, id: str, step: str) -> bytes:
+        """Output of a step, as bytes. See `Execution.result`."""
+        return self.find(flow, id).result(step)
+
+    async def wait(self, flow: str, id: str) -> Status:
+        """Wait for the end, however it comes."""
+        return await self.find(flow, id).wait()
+
+    async def pause(self, flow: str, id: str) -> None:
+        """See `Execution.pause`."""
+        await self.find(flow, id).pause()
+
+    async def resume(self, flow: str, id: str) -> None:
+        """See `Execution.resume`."""
+        await self.find(flow, id).resume()
+
+    async def abort(self, flow: str, id: str, *, rollback: bool = False) -> None:
+        """See `Execution.abort`."""
+        await self.find(flow, id).abort(rollback=rollback)
+
+    async def explain(self, flow: str, id: str) -> Explanation:
+        """What an execution waits for."""
+        return explain(self.find(flow, id))
+
+    async def list(
+        self, flow: str | None = None, status: Status | None = None, *, limit: int = 100, cursor: str | None = None
+    ) -> list[Execution]:
+        """Executions that are live or remembered, oldest first, at most ``limit``, after the one with id ``cursor``."""
+        if self._driver is None:
+            return []
+        found: list[Execution] = sorted(self._driver.runs_known(), key=lambda run: run.id_words)
+        if cursor is not None:
+            after = self.find(None, cursor).id_words
+            found = [run for run in found if run.id_words > after]
+        return [run for run in found if flow in (None, run.flow) and status in (None, run.status)][:limit]
+
+    def statistics(self) -> ExecutorStatistics:
+        """Counters, as one immutable record."""
+        driver, performer = self._driver, self._performer
+        if driver is None or performer is None:
+            return ExecutorStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0)
+        return ExecutorStatistics(
+            **driver.totals_now(), executions_live=driver.live, steps_running=driver.running,
+            attempts_retried=performer.retries, turns=driver.turns,
+        )  # fmt: skip
+
+    def table(self) -> Any:
+        """The status table: a NumPy structured array, one row an execution, a zero-copy read-only view."""
+        return self.driver.table.window()

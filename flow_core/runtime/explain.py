@@ -1,0 +1,130 @@
+"""`explain`: what an execution waits for, in words.
+
+Lives here: reading a run and its machine and naming the reason for each step that has not ended. Does not live here:
+changing anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flow_core.engine.execution import EXECUTION, RETRY, Machine
+from flow_core.status import Status
+
+if TYPE_CHECKING:
+    from flow_core.runtime.execution import Execution
+
+__all__ = ["Explanation", "Reason", "explain"]
+
+#: Reasons listed at most: an execution of a million steps is explained by its first ones.
+MOST_REASONS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one step (None: the execution) is where it is.
+
+    Attributes:
+        kind: running, retry, limit, turn, predecessor, paused, ending, timeout, over.
+        waits_for: ids of the steps it waits for.
+        seconds: until a timer rings.
+    """
+
+    step: str | None
+    kind: str
+    text: str
+    waits_for: tuple[str, ...] = ()
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Status of an execution and the reasons for it; ``str()`` gives them as lines."""
+
+    flow: str
+    execution: str
+    status: Status
+    reasons: tuple[Reason, ...]
+
+    def __str__(self) -> str:
+        head = f"execution {self.execution} of flow {self.flow!r} is {self.status.name}"
+        return "\n".join([head, *(f"  {reason.text}" for reason in self.reasons)])
+
+
+def explain(run: Execution) -> Explanation:
+    """Name what an execution waits for: predecessor, limit, timer, pause, its own steps' work."""
+    reasons = _of_execution(run)
+    if not run.over:
+        reasons += _of_steps(run)
+    return Explanation(run.flow, run.id, run.status, tuple(reasons[:MOST_REASONS]))
+
+
+def _of_execution(run: Execution) -> list[Reason]:
+    machine: Machine | None = run.machine
+    if run.over:
+        return [Reason(None, "over", "it is over" + (f": {run.error}" if run.error else ""))]
+    reasons = []
+    if run.status is Status.PAUSED:
+        reasons.append(Reason(None, "paused", "it is paused: no step starts until it is resumed"))
+    if machine is not None:
+        if machine.phase.value != "forward":
+            reasons.append(Reason(None, "ending", f"it is {machine.phase.value}: {machine.verdict[1]}"))
+        left = _left(run, machine, EXECUTION)
+        if left is not None:
+            reasons.append(Reason(None, "timeout", f"it times out in {left:.3g} s", seconds=left))
+    return reasons
+
+
+def _left(run: Execution, machine: Machine, timer: tuple[str, int]) -> float | None:
+    if timer in machine.frozen:
+        return machine.frozen[timer]
+    at = machine.timers.get(timer)
+    return None if at is None else max(0.0, at - run.driver.time)
+
+
+def _of_steps(run: Execution) -> list[Reason]:
+    reasons = []
+    ready = set(run.ready_steps)
+    for index, number in enumerate(run.statuses()):
+        if len(reasons) >= MOST_REASONS:
+            break
+        if number == Status.RUNNING:
+            reasons.append(_running(run, index))
+        elif number == Status.PENDING:
+            reasons.append(_pending(run, index, index in ready))
+    return reasons
+
+
+def _running(run: Execution, index: int) -> Reason:
+    step = run.plan.items[index].id
+    started = run.times(index)[0]
+    since = 0.0 if started is None else run.driver.time - started
+    return Reason(step, "running", f"step {step!r} has been running for {since:.3g} s (attempt {run.attempt(index)})")
+
+
+def _pending(run: Execution, index: int, ready: bool) -> Reason:
+    step = run.plan.items[index].id
+    machine: Machine | None = run.machine
+    if machine is not None:
+        left = _left(run, machine, (RETRY, index))
+        if left is not None:
+            error = machine.errors.get(index)
+            text = f"step {step!r} is retried in {left:.3g} s, attempt {run.attempt(index)}, after {error!r}"
+            return Reason(step, "retry", text, seconds=left)
+    if ready:
+        driver = run.driver
+        if run.status is Status.PAUSED:
+            return Reason(step, "paused", f"step {step!r} is ready, but the execution is paused")
+        if driver.running >= driver.limit:
+            return Reason(step, "limit", f"step {step!r} is ready; the executor runs {driver.running} steps, its limit")
+        if run.counts[1] >= run.limit:
+            return Reason(step, "limit", f"step {step!r} is ready; the execution runs {run.limit} steps, its limit")
+        return Reason(step, "turn", f"step {step!r} is ready and starts in the next turn of the loop")
+    waits = tuple(
+        run.plan.items[p].id
+        for p in run.plan.graph.predecessors(index)
+        if run.step_status(p) in (Status.PENDING, Status.RUNNING)
+    )
+    shown = ", ".join(map(repr, waits[:5])) + (f" and {len(waits) - 5} more" if len(waits) > 5 else "")
+    return Reason(step, "predecessor", f"step {step!r} waits for {shown}", waits_for=waits)

@@ -1,0 +1,30 @@
+"""Ids of executions as text: UUIDv7 (RFC 9562) that also say where the execution is.
+
+Lives here: the conversion between the two 64-bit numbers that the core makes and text. Does not live here: making them
+(``core/ledger.pyx``, which documents the layout).
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["format_id", "parse_id"]
+
+_FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
+
+
+def format_id(high: int, low: int) -> str:
+    """The canonical text of a UUID given as two 64-bit numbers."""
+    text = f"{high:016x}{low:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def parse_id(text: str, nonce: int) -> tuple[int, int] | None:
+    """(slot, generation) of a generated id; None when it is not one of this executor's."""
+    if not _FORM(text):
+        return None
+    digits = text.replace("-", "")
+    high, low = int(digits[:16], 16), int(digits[16:], 16)
+    if low & 0xFFFFFFFF != nonce:
+        return None
+    return (low >> 32) & 0xFFFFFF, (high & 0xFFF) | ((low >> 56) & 0x3F) << 12

@@ -1,0 +1,255 @@
+"""`Performer`: the driver's handler. It feeds machines with what happened and performs what they command.
+
+Lives here: the loop event -> machine -> commands -> driver, child executions, watchers. Does not live here: any decision
+(``engine/execution.py``), any stepping of coroutines (``core/driver.pyx``).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from flow_core.core.driver import Driver
+from flow_core.core.task import Activity, StepTask
+from flow_core.engine import events as e
+from flow_core.engine.execution import EXECUTION, TOTAL, Machine
+from flow_core.errors import InvalidOption, LimitExceeded, StepTimeout
+from flow_core.limits import MAX_NESTING
+from flow_core.runtime.context import StepContext
+from flow_core.runtime.pool import WorkerPool
+from flow_core.status import Status
+
+if TYPE_CHECKING:
+    from flow_core.options import ExecutorOptions
+    from flow_core.runtime.execution import Execution
+
+__all__ = ["Performer"]
+
+log = logging.getLogger("flow_core")
+log.addHandler(logging.NullHandler())
+
+
+class Performer:
+    """See the module.
+
+    Args:
+        options: of the executor: error_handler, workers, the flow for child executions.
+        room: called when an execution ended: somebody may wait for room in the queue.
+    """
+
+    driver: Driver  # set by the executor, which makes it with this handler
+
+    def __init__(self, options: ExecutorOptions, room: Callable[[], None]) -> None:
+        self.options = options
+        self.pool = WorkerPool(options.workers)
+        self.random = random.Random()
+        self._room = room
+        self._commands: deque[tuple[Execution, e.Command]] = deque()
+        self._performing = False
+        #: Contexts that threads hold, to tell them that their outcome is no longer wanted.
+        self._contexts: WeakKeyDictionary[StepTask, StepContext] = WeakKeyDictionary()
+        #: key of a timer in the driver -> whose it is.
+        self._timers: dict[int, tuple[Execution, e.Timer]] = {}
+        self._handles: dict[tuple[int, e.Timer], tuple[int, int]] = {}
+        self._next_key = 0
+        self.retries = 0
+
+    # --- from the driver ----------------------------------------------------------------------------------------------
+
+    def step_started(self, run: Execution, step: int) -> None:
+        """A step with a policy starts an attempt."""
+        self.feed(run, e.StepStarted(step))
+
+    def step_succeeded(self, run: Execution, step: int) -> None:
+        """A step with a policy succeeded."""
+        if run.machine is not None:
+            self.feed(run, e.StepSucceeded(step))
+
+    def step_failed(self, run: Execution, step: int, error: BaseException) -> None:
+        """An attempt raised."""
+        self._report(error, run, step, Activity.ACTIVITY_ATTEMPT)
+        before = run.attempt(step)
+        self.feed(run, e.StepFailed(step, error, self.random.random()))
+        self.retries += run.attempt(step) != before
+
+    def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
+        """A fallback or a compensation is over."""
+        if not ok:
+            self._report(value, run, step, activity)
+        self.feed(run, e.ActivityEnded(step, activity, ok, value))
+
+    def settled(self, run: Execution) -> None:
+        """Every step has ended, not all of them plainly."""
+        self.feed(run, e.Settled())
+
+    def ended(self, run: Execution) -> None:
+        """The execution is over."""
+        if run.events is not None:
+            self.changed(run)
+        self._room()
+
+    def changed(self, run: Execution) -> None:
+        """A watched run went on."""
+        if run.events is not None:
+            for event in run.events:
+                event.set()
+
+    def submit(self, task: StepTask, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """A sync callable goes to the pool."""
+        if arguments and isinstance(arguments[0], StepContext):
+            self._contexts[task] = arguments[0]
+        self.pool.submit(self.driver, task, function, arguments)
+
+    def timer(self, key: int) -> None:
+        """A timer of a machine is due."""
+        found = self._timers.pop(key, None)
+        if found is not None:
+            run, timer = found
+            self._handles.pop((id(run), timer), None)
+            self.feed(run, e.TimerRang(timer))
+
+    def timeout_error(self, run: Execution, step: int, cause: BaseException | None) -> StepTimeout:
+        """The error of an attempt whose time is over."""
+        policy = run.plan.policies[step]
+        limits = {"timeout": policy.timeout, "total_timeout": policy.total_timeout}
+        shown = ", ".join(f"{name}={value}" for name, value in limits.items() if value is not None)
+        error = StepTimeout(
+            f"step {policy.step.id!r} of flow {run.plan.flow!r} took longer than allowed ({shown} s)",
+            flow=run.plan.flow, execution=run.id, step=policy.step.id, attempt=run.attempt(step),
+        )  # fmt: skip
+        error.__cause__ = cause
+        return error
+
+    # --- machine ------------------------------------------------------------------------------------------------------
+
+    def machine_of(self, run: Execution) -> Machine:
+        """The machine of an execution, made when it is first needed."""
+        machine: Machine | None = run.machine
+        if machine is None:
+            options = run.options
+            if options is None:
+                machine = Machine(run)
+            else:
+                machine = Machine(run, retries=options.retries, rollback=options.rollback, timeout=options.timeout)
+            run.machine = machine
+        return machine
+
+    def begin(self, run: Execution) -> None:
+        """Set the timer of an execution that has a timeout."""
+        self._perform(run, self.machine_of(run).begin(self.driver.time))
+
+    def feed(self, run: Execution, event: e.Event) -> None:
+        """Hand an event to the machine and perform what it commands."""
+        if not run.over:
+            self._perform(run, self.machine_of(run).handle(event, self.driver.time))
+
+    def _perform(self, run: Execution, commands: list[e.Command]) -> None:
+        """Perform commands in order. A command may end a step at once and so bring more: they queue up here."""
+        self._commands.extend((run, command) for command in commands)
+        if self._performing:
+            return
+        self._performing = True
+        try:
+            while self._commands:
+                self._do(*self._commands.popleft())
+        finally:
+            self._performing = False
+
+    def _do(self, run: Execution, command: e.Command) -> None:
+        match command:
+            case e.GoOn():
+                self.driver.go_on(run)
+            case e.StartActivity(step, activity, value):
+                self.driver.start_activity(run, step, activity, value)
+            case e.SetTimer(timer, delay):
+                self._set_timer(run, timer, delay)
+            case e.CancelTimer(timer):
+                self._cancel_timer(run, timer)
+            case e.CancelStep(step):
+                self.driver.expire(run, step)
+            case e.CancelTasks():
+                for task in self.driver.cancel_tasks(run):
+                    if task.get_coro() is None:
+                        self._let_go(task)
+            case e.DetachTasks():
+                for task in self.driver.cancel_tasks(run):
+                    self._let_go(task)
+                self.driver.go_on(run)
+            case e.Finish(status, error):
+                self._finish(run, status, error)
+
+    def _finish(self, run: Execution, status: Status, error: BaseException | None) -> None:
+        if error is not None and getattr(error, "execution", run) is None:
+            error.execution = run  # type: ignore[attr-defined]
+        self.driver.finish(run, status, error)
+
+    def _let_go(self, task: StepTask) -> None:
+        context = self._contexts.pop(task, None)
+        if context is not None:
+            context.revoke()
+        self.driver.detach(task)
+
+    def _set_timer(self, run: Execution, timer: e.Timer, delay: float) -> None:
+        self._next_key += 1
+        key = self._next_key
+        self._timers[key] = (run, timer)
+        self._handles[(id(run), timer)] = (key, self.driver.set_timer(delay, key))
+
+    def _cancel_timer(self, run: Execution, timer: e.Timer) -> None:
+        found = self._handles.pop((id(run), timer), None)
+        if found is not None:
+            key, handle = found
+            self.driver.cancel_timer(handle)
+            del self._timers[key]
+
+    # --- for contexts -------------------------------------------------------------------------------------------------
+
+    def deadline(self, run: Execution, step: int) -> float | None:
+        """The earliest deadline that holds for the running attempt of a step, loop time."""
+        found = []
+        policy = run.plan.policies.get(step)
+        if policy is not None and policy.timeout is not None:
+            started = run.times(step)[0]
+            if started is not None:
+                found.append(started + policy.timeout)
+        machine: Machine | None = run.machine
+        if machine is not None:
+            found += [at for timer, at in machine.timers.items() if timer in (EXECUTION, (TOTAL, step))]
+        return min(found, default=None)
+
+    def client(self, run: Execution, kind: str) -> Any:
+        """The client an operation uses: the execution's, else the flow's. Raises InvalidOption when there is none."""
+        given = run.options.client if run.options is not None else None
+        found = given.get(kind) if isinstance(given, dict) else given
+        if found is None and self.options.flow is not None:
+            found = getattr(self.options.flow, kind, None)
+        if found is None:
+            raise InvalidOption(f"no {kind} client", fix=f"pass Flow({kind}=...) or execute(client={{{kind!r}: ...}})")
+        return found
+
+    async def execute_child(self, run: Execution, flow: str, data: Any, step: str | None) -> Execution:
+        """Execute another flow for a step of ``run``."""
+        if run.depth + 1 > MAX_NESTING:
+            raise LimitExceeded(f"executions nest deeper than MAX_NESTING, {MAX_NESTING}", flow=flow)
+        if self.options.flow is None:
+            raise InvalidOption("this executor has no flow to find others in", fix="ExecutorOptions(flow=...)")
+        child: Execution = await self.options.flow.execute_nested(flow, data, step, run)
+        return child
+
+    def _report(self, error: BaseException, run: Execution, step: int, activity: int) -> None:
+        """Log an exception that escaped a step, and tell the error handler. Neither can do harm."""
+        if run.intent:
+            return
+        item = run.plan.items[step]
+        extra = {"flow": run.plan.flow, "execution": run.id, "step": item.id, "attempt": run.attempt(step)}
+        log.debug("step %s of flow %s raised %s", item.id, run.plan.flow, type(error).__name__, extra=extra)
+        handler = self.options.error_handler
+        if handler is not None:
+            try:
+                handler(error, StepContext(run, step, activity))
+            except Exception:
+                log.exception("the error handler itself failed", extra=extra)
