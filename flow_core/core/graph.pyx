@@ -1,7 +1,7 @@
 """An immutable directed acyclic graph over the nodes 0 to n-1, as flat arrays.
 
-Lives here: building from sequences and buffers, queries. Does not live here: the algorithms (``src/flow_core/csr.hpp``),
-names of nodes (``topology``), or the state of a run.
+Lives here: building from sequences and buffers, queries. Does not live here: the algorithms
+(``src/flow_core/csr.hpp``), names of nodes (``topology``), or the state of a run.
 """
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
@@ -159,8 +159,8 @@ cdef class Graph:
 
     Args:
         n: number of nodes.
-        sources, targets: the edges, as sequences of ints of one length; contiguous uint32, int32 or int64 buffers (NumPy
-            arrays) are read without making Python objects.
+        sources, targets: the edges, as sequences of ints of one length; contiguous uint32, int32 or int64 buffers
+            (NumPy arrays) are read without making Python objects.
 
     Raises:
         CycleError: ``path`` is the circle as ints, first and last the same.
@@ -198,7 +198,7 @@ cdef class Graph:
         cdef Ids target_ids = Ids()
         cdef uint32_t v, e
         if ptr.data[0] != 0 or ptr.data[n] != source_ids.size:
-            raise ValueError(f"pred_indptr must go from 0 to {source_ids.size}, not from {ptr.data[0]} to {ptr.data[n]}")
+            raise ValueError(f"pred_indptr goes from {ptr.data[0]} to {ptr.data[n]}, not 0 to {source_ids.size}")
         for v in range(n):
             if ptr.data[v] > ptr.data[v + 1]:
                 raise ValueError(f"pred_indptr descends at {v}")

@@ -66,12 +66,15 @@ cdef class Topology:
 
     # C level: the node of a name, declared or ghost; NO_INDEX when there is none.
     cdef uint32_t node(self, str name) except? 0xFFFFFFFE
+    cdef uint32_t step(self, object name) except? 0xFFFFFFFE
     cdef uint32_t declared(self, object name) except? 0xFFFFFFFE
 
     cdef int begin(self) except -1
     cdef int rollback(self) except -1
+    cdef int commit(self) except -1
     cdef int add_one(self, str name, object item, object after, object before,
                      bint after_all, bint before_all, bint detached) except -1
+    cdef uint32_t declare(self, str name, uint32_t hash, object item, bint plain) except? 0xFFFFFFFE
     cdef int connect(self, uint32_t v, object after, object before,
                      bint after_all, bint before_all) except -1
     cdef int add_bulk(self, list items) except -1
@@ -80,4 +83,4 @@ cdef class Topology:
     cdef bint mention(self, uint32_t v, tuple names, bint by_source, vector[TopoMention]& mentions) except -1
     cdef int raise_cycle(self) except -1
     cdef int pack(self) except -1
-    cdef list names(self, vector[uint32_t]& nodes)
+    cdef list names(self, vector[uint32_t] nodes)

@@ -10,7 +10,7 @@ from libc.stdint cimport uint32_t
 from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
-from flow_core.core.graph cimport Graph, graph_from_edges
+from flow_core.core.graph cimport graph_from_edges
 
 cimport cython
 
@@ -62,11 +62,11 @@ cdef object as_sequence(object value, str what):
 cdef class Topology:
     """Steps by name and the order between them, changing one registration at a time.
 
-    A name in ``after`` or ``before`` that nobody has declared makes a *ghost*, which becomes a step when it is declared
-    later. Every change either happens as a whole or raises and changes nothing. One thread at a time.
+    A name in ``after`` or ``before`` that nobody has declared makes a *ghost*, a step once it is declared.
+    Every change either happens as a whole or raises and changes nothing. One thread at a time.
 
-    The order is kept dynamically (Pearce and Kelly, ACM JEA 11, 2006); more than 64 steps at once are ordered by one pass
-    of Kahn's algorithm. Memory: about 108 bytes a step with three edges, beside names and items.
+    The order is kept dynamically (Pearce and Kelly, ACM JEA 11, 2006); more than 64 steps at once by one pass of
+    Kahn's algorithm. Memory: about 108 bytes a step with three edges, beside names and items.
     """
 
     def __cinit__(self):
@@ -81,29 +81,28 @@ cdef class Topology:
     cdef uint32_t node(self, str name) except? 0xFFFFFFFE:
         return topo_find(&self.topo, handle(name), hash_of(name))
 
-    cdef uint32_t declared(self, object name) except? 0xFFFFFFFE:
+    cdef uint32_t step(self, object name) except? 0xFFFFFFFE:
         cdef uint32_t v = self.node(as_name(name, "name"))
-        if v == NO_INDEX or topo_is_ghost(&self.topo, v):
+        return NO_INDEX if v == NO_INDEX or topo_is_ghost(&self.topo, v) else v
+
+    cdef uint32_t declared(self, object name) except? 0xFFFFFFFE:
+        cdef uint32_t v = self.step(name)
+        if v == NO_INDEX:
             raise KeyError(f"no step {name!r:.80}")
         return v
 
     def find(self, name):
-        """The number of the node of a name, declared or only mentioned, or None. It stays until the name is forgotten."""
+        """The number of the node of a name, declared or only mentioned, or None. Valid until it is forgotten."""
         cdef uint32_t v = self.node(as_name(name, "name"))
         return None if v == NO_INDEX else v
 
     def get(self, name):
         """The item of a declared step, or None."""
-        cdef uint32_t v = self.node(as_name(name, "name"))
-        if v == NO_INDEX or topo_is_ghost(&self.topo, v):
-            return None
-        return self.items[<Py_ssize_t>self.topo.nodes[v].place]
+        cdef uint32_t v = self.step(name)
+        return None if v == NO_INDEX else self.items[<Py_ssize_t>self.topo.nodes[v].place]
 
     def __contains__(self, name):
-        if not isinstance(name, str):
-            return False
-        cdef uint32_t v = self.node(as_name(name, "name"))
-        return v != NO_INDEX and not topo_is_ghost(&self.topo, v)
+        return isinstance(name, str) and self.step(name) != NO_INDEX
 
     def __len__(self):
         """Declared steps; ghosts don't count."""
@@ -113,7 +112,7 @@ cdef class Topology:
         """The names of the declared steps in the order of their registration, as they are now."""
         return iter(self.names(self.topo.places))
 
-    cdef list names(self, vector[uint32_t]& nodes):
+    cdef list names(self, vector[uint32_t] nodes):
         cdef list names = []
         for v in nodes:
             if v == NO_INDEX:
@@ -133,6 +132,12 @@ cdef class Topology:
     cdef int rollback(self) except -1:
         topo_rollback(&self.topo)
         del self.items[<Py_ssize_t>self.topo.places.size():]
+        self.busy = False
+        return 0
+
+    cdef int commit(self) except -1:
+        topo_commit(&self.topo)
+        self.busy = False
         return 0
 
     def add(self, name, item, after=(), before=(), *, after_all=False, before_all=False, detached=False):
@@ -154,26 +159,27 @@ cdef class Topology:
         self.begin()
         try:
             self.add_one(name, item, after, before, after_all, before_all, detached)
-            topo_commit(&self.topo)
+            self.commit()
         except BaseException:
             self.rollback()
             raise
-        finally:
-            self.busy = False
 
     cdef int add_one(self, str name, object item, object after, object before,
                      bint after_all, bint before_all, bint detached) except -1:
-        cdef uint32_t v
-        if name == ALL:
-            raise ValueError(f"{ALL!r} is no name of a step")
         after_all = after_all or ALL in as_sequence(after, "after")
         before_all = before_all or ALL in as_sequence(before, "before")
-        v = topo_intern(&self.topo, handle(name), hash_of(name), HIGH)
+        cdef uint32_t v = self.declare(name, hash_of(name), item, not (after_all or before_all or detached))
+        return self.connect(v, after, before, after_all, before_all)
+
+    cdef uint32_t declare(self, str name, uint32_t hash, object item, bint plain) except? 0xFFFFFFFE:
+        if name == ALL:
+            raise ValueError(f"{ALL!r} is no name of a step")
+        cdef uint32_t v = topo_intern(&self.topo, handle(name), hash, HIGH)
         if not topo_is_ghost(&self.topo, v):
             raise ValueError(f"step {name!r:.80} is declared already")
-        topo_declare(&self.topo, v, not (after_all or before_all or detached))
+        topo_declare(&self.topo, v, plain)
         self.items.append(item)
-        return self.connect(v, after, before, after_all, before_all)
+        return v
 
     cdef int connect(self, uint32_t v, object after, object before, bint after_all, bint before_all) except -1:
         self.topo.before_it.clear()
@@ -206,56 +212,43 @@ cdef class Topology:
                 self.add_bulk(steps)
             else:
                 for step in steps:
-                    self.add_one(
-                        as_name(step.id, "id"), step, step.after, step.before, False, False, bool(step.manual)
-                    )
-            topo_commit(&self.topo)
+                    self.add_one(as_name(step.id, "id"), step, step.after, step.before, False, False, step.manual)
+            self.commit()
         except BaseException:
             self.rollback()
             raise
-        finally:
-            self.busy = False
 
     cdef int add_bulk(self, list steps) except -1:
-        cdef Py_ssize_t start, count = len(steps)
-        cdef size_t place = self.topo.places.size()
+        cdef Py_ssize_t start, count = len(steps), place = self.topo.places.size()
         topo_reserve(&self.topo, count, 0)
         for start in range(0, count, BLOCK):
             self.declare_block(steps, start, min(start + BLOCK, count))
         for start in range(0, count, BLOCK):
-            self.link_block(steps, start, min(start + BLOCK, count), place + <size_t>start)
+            self.link_block(steps, start, min(start + BLOCK, count), <size_t>(place + start))
         if not topo_recompute(&self.topo):
             self.raise_cycle()
         return 0
 
     cdef int declare_block(self, list steps, Py_ssize_t start, Py_ssize_t end) except -1:
         cdef uint32_t hashes[64]  # BLOCK
-        cdef uint32_t v
         cdef Py_ssize_t i
         cdef list ids = [as_name(steps[i].id, "id") for i in range(start, end)]
         for i in range(end - start):
             hashes[i] = hash_of(<str>ids[i])
             topo_prefetch_slot(&self.topo, hashes[i])
         for i in range(end - start):
-            name = <str>ids[i]
-            if name == ALL:
-                raise ValueError(f"{ALL!r} is no name of a step")
-            v = topo_intern(&self.topo, handle(name), hashes[i], HIGH)
-            if not topo_is_ghost(&self.topo, v):
-                raise ValueError(f"step {name!r:.80} is declared already")
-            topo_declare(&self.topo, v, False)
-            self.items.append(steps[start + i])
+            self.declare(<str>ids[i], hashes[i], steps[start + i], False)
         return 0
 
     cdef int link_block(self, list steps, Py_ssize_t start, Py_ssize_t end, size_t place) except -1:
-        """Link the steps to what they name, without a look at the order; in passes, so that memory is asked for ahead."""
+        """Link the steps to what they name, in passes, so that memory is asked for ahead."""
         cdef vector[TopoMention] mentions
         cdef list kept = []  # the tuples of names, so that the handles stay good
         cdef bint says[3][64]  # BLOCK; ALL in after, ALL in before, detached
         cdef uint32_t u, v
         cdef Py_ssize_t i
         cdef size_t k
-        cdef int side
+        cdef bint side, says_before
         for i in range(start, end):
             step = steps[i]
             v = self.topo.places[place + <size_t>(i - start)]
@@ -278,10 +271,8 @@ cdef class Topology:
             if u == v:
                 self.topo.cycle.assign(2, v)
                 self.raise_cycle()
-            if mentions[k].by_source:
-                topo_link_lazily(&self.topo, v, u, True)
-            else:
-                topo_link_lazily(&self.topo, u, v, False)
+            says_before = mentions[k].by_source
+            topo_link_lazily(&self.topo, v if says_before else u, u if says_before else v, says_before)
         for i in range(end - start):
             v = self.topo.places[place + <size_t>i]
             self.topo.nodes[v].plain = not (says[0][i] or says[1][i] or says[2][i])
@@ -316,13 +307,11 @@ cdef class Topology:
         try:
             topo_begin_replace(&self.topo, v, not (after_all or before_all or detached))
             self.connect(v, after, before, after_all, before_all)
-            topo_commit(&self.topo)
+            self.commit()
             self.items[<Py_ssize_t>self.topo.nodes[v].place] = item
         except BaseException:
             self.rollback()
             raise
-        finally:
-            self.busy = False
 
     def remove(self, name):
         """Undeclare a step. Its own edges go; where others name it, it becomes a ghost again. Raises KeyError."""
@@ -331,7 +320,7 @@ cdef class Topology:
         self.begin()
         try:
             topo_remove(&self.topo, v)
-            item, self.items[place] = self.items[place], None
+            self.items[place] = None
             if self.topo.places.size() > 2 * <size_t>self.topo.declared + 64:
                 self.pack()
         finally:
@@ -359,35 +348,29 @@ cdef class Topology:
         """What is named but not declared: a mapping of each missing name to those that name it, all sorted."""
         missing = {}
         cdef uint32_t v
-        cdef vector[uint32_t] near
         if self.topo.named == self.topo.declared:
             return missing
         for v in range(FIRST_NAMED, <uint32_t>self.topo.nodes.size()):
             if topo_is_ghost(&self.topo, v):
-                near = topo_neighbours(&self.topo, v, True)
-                names = self.names(near)
-                near = topo_neighbours(&self.topo, v, False)
-                missing[<object><PyObject*>self.topo.nodes[v].name] = sorted({*names, *self.names(near)})
+                before = self.names(topo_neighbours(&self.topo, v, True))
+                after = self.names(topo_neighbours(&self.topo, v, False))
+                missing[<object><PyObject*>self.topo.nodes[v].name] = sorted({*before, *after})
         return dict(sorted(missing.items()))
 
     def reaches(self, a, b):
         """Whether a comes strictly before b in every order. Ghosts count. Raises KeyError."""
-        cdef uint32_t nodes[2]
-        for i, name in enumerate((a, b)):
-            nodes[i] = self.node(as_name(name, "name"))
-            if nodes[i] == NO_INDEX:
-                raise KeyError(f"no step {name!r:.80}")
-        return bool(topo_reaches(&self.topo, nodes[0], nodes[1]))
+        cdef uint32_t start = self.node(as_name(a, "a")), end = self.node(as_name(b, "b"))
+        if start == NO_INDEX or end == NO_INDEX:
+            raise KeyError(f"no step {(a if start == NO_INDEX else b)!r:.80}")
+        return bool(topo_reaches(&self.topo, start, end))
 
     def predecessors(self, name):
         """Names directly before a step, ghosts too: those it declared first. ALL is resolved. Raises KeyError."""
-        cdef vector[uint32_t] near = topo_neighbours(&self.topo, self.declared(name), True)
-        return self.names(near)
+        return self.names(topo_neighbours(&self.topo, self.declared(name), True))
 
     def successors(self, name):
         """Names directly after a step, ghosts too: those it declared first. ALL is resolved. Raises KeyError."""
-        cdef vector[uint32_t] near = topo_neighbours(&self.topo, self.declared(name), False)
-        return self.names(near)
+        return self.names(topo_neighbours(&self.topo, self.declared(name), False))
 
     def freeze(self):
         """The declared steps as a `Graph`, numbered in the order of registration, and the tuple of their items.
@@ -412,7 +395,7 @@ cdef class Topology:
     def check(self):
         """Raise AssertionError when an invariant is broken."""
         cdef const char* wrong = topo_check(&self.topo)
+        if wrong is NULL and <size_t>len(self.items) != self.topo.places.size():
+            wrong = b"items and places differ in length"
         if wrong is not NULL:
             raise AssertionError(wrong.decode())
-        if <size_t>len(self.items) != self.topo.places.size():
-            raise AssertionError("items and places differ in length")

@@ -70,7 +70,12 @@ def test_refuses_bad_amounts(n, error):
 
 @pytest.mark.parametrize(
     ("names", "error", "text"),
-    [("ab", TypeError, "sequence"), (["a", "a"], ValueError, "'a'"), ([1], TypeError, "not int"), (3, TypeError, "iterable")],
+    [
+        ("ab", TypeError, "sequence"),
+        (["a", "a"], ValueError, "'a'"),
+        ([1], TypeError, "not int"),
+        (3, TypeError, "iterable"),
+    ],
 )
 def test_refuses_bad_names(names, error, text):
     with pytest.raises(error, match=text):

@@ -1,6 +1,7 @@
 """Graph: building from anything, merged edges, cycles as paths, walks against a plain model."""
 
 from array import array
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -63,8 +64,22 @@ def test_long_rows_are_merged_too():
     graph.check()
 
 
-@pytest.mark.parametrize("make", [list, tuple, lambda v: array("i", v), lambda v: array("q", v), lambda v: array("I", v),
-                                  np.uint32, np.int32, np.int64, np.uint64, np.int16, lambda v: np.repeat(v, 2)[::2]])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        list,
+        tuple,
+        lambda v: array("i", v),
+        lambda v: array("q", v),
+        lambda v: array("I", v),
+        np.uint32,
+        np.int32,
+        np.int64,
+        np.uint64,
+        np.int16,
+        lambda v: np.repeat(v, 2)[::2],
+    ],
+)
 def test_builds_from_any_sequence_of_ints(make):
     n, sources, targets = DIAMOND
     graph = Graph(n, make(sources), make(targets))
@@ -98,14 +113,16 @@ def test_graphs_without_nodes_or_edges():
     assert (lonely.order(), lonely.roots(), lonely.sinks()) == ([0, 1, 2],) * 3
 
 
-@pytest.mark.parametrize(("edges", "path"), [([(0, 0)], 1), ([(0, 1), (1, 0)], 2), ([(0, 1), (1, 2), (2, 3), (3, 1)], 3)])
+@pytest.mark.parametrize(
+    ("edges", "path"), [([(0, 0)], 1), ([(0, 1), (1, 0)], 2), ([(0, 1), (1, 2), (2, 3), (3, 1)], 3)]
+)
 def test_a_cycle_is_raised_as_its_path(edges, path):
     with pytest.raises(CycleError) as caught:
         Graph(5, *zip(*edges, strict=True))
     nodes = caught.value.path
     assert nodes[0] == nodes[-1]
     assert len(set(nodes)) == len(nodes) - 1 == path
-    assert set(zip(nodes, nodes[1:], strict=False)) <= set(edges)
+    assert set(pairwise(nodes)) <= set(edges)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +152,13 @@ def test_refuses_bad_input(arguments, error, text):
 @pytest.mark.parametrize(("node", "error"), [(4, IndexError), (-1, IndexError), (True, TypeError), ("0", TypeError)])
 def test_refuses_nodes_that_do_not_exist(node, error):
     graph = Graph(*DIAMOND)
-    for call in (graph.successors, graph.predecessors, graph.descendants, graph.ancestors, lambda v: graph.reaches(0, v)):
+    for call in (
+        graph.successors,
+        graph.predecessors,
+        graph.descendants,
+        graph.ancestors,
+        lambda v: graph.reaches(0, v),
+    ):
         with pytest.raises(error):
             call(node)
     with pytest.raises(TypeError, match="built once"):
@@ -171,7 +194,7 @@ def test_against_a_plain_model(case):
             Graph(n, sources, targets)
         path = caught.value.path
         assert path[0] == path[-1]
-        assert set(zip(path, path[1:], strict=False)) <= set(edges)
+        assert set(pairwise(path)) <= set(edges)
         return
     graph = Graph(n, sources, targets)
     graph.check()

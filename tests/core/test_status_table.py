@@ -1,4 +1,4 @@
-"""StatusTable: the C moves are those of `flow_core.status`, rows are reused, the window is read-only and keeps alive."""
+"""StatusTable: the C moves are those of `flow_core.status`, rows are reused, the window is read-only."""
 
 import gc
 from itertools import product
@@ -90,7 +90,9 @@ def test_refuses_statuses_that_do_not_exist(status, error):
         StatusTable.legal(status, 1)
 
 
-@pytest.mark.parametrize(("capacity", "error"), [(0, ValueError), (2**32, ValueError), (1.5, TypeError), (True, TypeError)])
+@pytest.mark.parametrize(
+    ("capacity", "error"), [(0, ValueError), (2**32, ValueError), (1.5, TypeError), (True, TypeError)]
+)
 def test_refuses_bad_capacities(capacity, error):
     with pytest.raises(error, match="capacity"):
         StatusTable(capacity)
@@ -108,7 +110,7 @@ def test_the_window_is_live_read_only_and_as_long_as_the_high_water_mark():
     assert window["generation"].tolist() == [1, 1, 1]
     with pytest.raises(ValueError, match="read-only"):
         window["status"][0] = 3
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="WRITEABLE"):
         window.flags.writeable = True
 
 

@@ -56,7 +56,8 @@ def test_handles_that_never_were_do_nothing(handle):
 
 
 @pytest.mark.parametrize(
-    ("deadline", "error"), [(math.nan, ValueError), (-0.5, ValueError), ("1", TypeError), (None, TypeError), (True, TypeError)]
+    ("deadline", "error"),
+    [(math.nan, ValueError), (-0.5, ValueError), ("1", TypeError), (None, TypeError), (True, TypeError)],
 )
 def test_refuses_bad_deadlines(deadline, error):
     timers = Timers()
@@ -67,7 +68,9 @@ def test_refuses_bad_deadlines(deadline, error):
     assert len(timers) == 0
 
 
-@pytest.mark.parametrize(("token", "error"), [(-1, ValueError), (2**64, ValueError), (1.5, TypeError), (True, TypeError)])
+@pytest.mark.parametrize(
+    ("token", "error"), [(-1, ValueError), (2**64, ValueError), (1.5, TypeError), (True, TypeError)]
+)
 def test_refuses_bad_tokens(token, error):
     with pytest.raises(error, match="token"):
         Timers().add(1.0, token)

@@ -126,8 +126,11 @@ def test_a_cycle_is_refused_as_its_path_and_changes_nothing(steps, last, circle)
     for item in steps:
         put(topology, item)
         model.items[item.id] = item
-    for change in (lambda: put(topology, last), lambda: topology.add_many([last]),
-                   lambda: topology.add_many([last, *(Item(f"n{i}") for i in range(100))])):  # fmt: skip
+    for change in (
+        lambda: put(topology, last),
+        lambda: topology.add_many([last]),
+        lambda: topology.add_many([last, *(Item(f"n{i}") for i in range(100))]),
+    ):
         with pytest.raises(CycleError) as caught:
             change()
         path = caught.value.path
@@ -185,9 +188,16 @@ def test_a_bulk_is_all_or_nothing():
     topology = Topology()
     put(topology, Item("a"))
     steps = [Item(f"s{i}", after=(f"s{i + 1}",)) for i in range(200)]
-    for broken, error in ((Item("a"), ValueError), (Item("s3"), ValueError), (Item(7), TypeError), (object(), AttributeError),
-                          (Item("x", after="s1"), TypeError), (Item("x", after=(1,)), TypeError),
-                          (Item("s200", after=("s0",)), CycleError), (Item("$all"), ValueError)):  # fmt: skip
+    for broken, error in (
+        (Item("a"), ValueError),
+        (Item("s3"), ValueError),
+        (Item(7), TypeError),
+        (object(), AttributeError),
+        (Item("x", after="s1"), TypeError),
+        (Item("x", after=(1,)), TypeError),
+        (Item("s200", after=("s0",)), CycleError),
+        (Item("$all"), ValueError),
+    ):
         for many in ([*steps, broken], [*steps[:5], broken] if error is not CycleError else [*steps, broken]):
             with pytest.raises(error):
                 topology.add_many(many)
@@ -201,8 +211,14 @@ def test_a_bulk_is_all_or_nothing():
 def test_refuses_bad_arguments_and_changes_nothing():
     topology = Topology()
     put(topology, Item("a"))
-    for arguments, error in ((("a", None), ValueError), ((1, None), TypeError), (("b", None, "a"), TypeError),
-                             (("b", None, ["x", 1]), TypeError), (("b", None, 5), TypeError), (("$all", None), ValueError)):  # fmt: skip
+    for arguments, error in (
+        (("a", None), ValueError),
+        ((1, None), TypeError),
+        (("b", None, "a"), TypeError),
+        (("b", None, ["x", 1]), TypeError),
+        (("b", None, 5), TypeError),
+        (("$all", None), ValueError),
+    ):
         with pytest.raises(error):
             topology.add(*arguments)
         topology.check()

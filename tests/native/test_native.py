@@ -16,7 +16,8 @@ def test_headers_are_clean_under(sanitizers, tmp_path):
     assert compiler, "g++ is missing: install it (Debian: apt install g++)"
     program = tmp_path / "test_headers"
     flags = ["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-fno-sanitize-recover=all"]
-    build = [compiler, *flags, f"-fsanitize={sanitizers}", f"-I{SRC}", str(HERE / "test_headers.cpp"), "-o", str(program)]
+    flags += [f"-fsanitize={sanitizers}", f"-I{SRC}"]
+    build = [compiler, *flags, str(HERE / "test_headers.cpp"), "-o", str(program)]
     built = subprocess.run(build, capture_output=True, text=True, timeout=120)
     assert built.returncode == 0, built.stderr
     ran = subprocess.run([program], capture_output=True, text=True, timeout=60)
