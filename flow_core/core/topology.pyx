@@ -20,8 +20,7 @@ cdef str ALL = "$all"  # no legal id holds a "$"
 
 # Up to this many steps keep the order edge by edge; more recompute it once, which is linear in the whole graph.
 cdef Py_ssize_t BULK = 64
-# Steps whose names are looked up together.
-cdef Py_ssize_t BLOCK = 64
+cdef Py_ssize_t BLOCK = 64  # steps whose names are looked up together
 
 
 cdef void keep_name(Name name) noexcept:
@@ -386,8 +385,7 @@ cdef class Topology:
         if self.topo.places.size() != self.topo.declared:
             self.pack()
         topo_export(&self.topo, &sources, &targets)
-        graph = graph_from_edges(self.topo.declared, sources.data(), targets.data(), sources.size())
-        return graph, tuple(self.items)
+        return graph_from_edges(self.topo.declared, sources.data(), targets.data(), sources.size()), tuple(self.items)
 
     def __repr__(self):
         return f"Topology({len(self)} steps, {self.topo.named - self.topo.declared} unresolved)"
