@@ -1,0 +1,128 @@
+"""The rules of the house are tests: arrows point down, files stay readable, nothing turns data into code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import flow_core
+from tests import layers
+
+#: Holds flow_core/: the checkout, or site-packages when an installed wheel is tested.
+HOME = Path(flow_core.__file__).resolve().parents[1]
+#: Holds tests/ and, in a checkout, benchmarks/ and src/.
+ROOT = Path(__file__).resolve().parents[1]
+GENERATED = {"flow_core/proto/flow_pb2.py"}
+CODE = {".hpp", ".py", ".pxd", ".pyx"}
+
+Rule = Callable[[str, str], list[str]]
+
+
+def files(root: Path, *folders: str) -> list[tuple[str, str]]:
+    """(path relative to the root, text) of every source file that somebody wrote."""
+    found = []
+    for folder in folders:
+        for path in sorted((root / folder).rglob("*")):
+            name = path.relative_to(root).as_posix()
+            if path.suffix in CODE and name not in GENERATED and not name.startswith("flow_core/include/"):
+                found.append((name, path.read_text(encoding="utf-8")))
+    return found
+
+
+PACKAGE = files(HOME, "flow_core")
+ELSEWHERE = files(ROOT, "tests", "benchmarks", "src")
+
+
+def test_the_walk_finds_the_package():
+    names = {name for name, _ in PACKAGE}
+    assert {"flow_core/step.py", "flow_core/core/graph.pxd", "flow_core/rpc/memory.py"} <= names
+    assert any(name == "tests/test_layers.py" for name, _ in ELSEWHERE)
+
+
+@pytest.mark.parametrize(
+    "rule", [layers.import_complaints, layers.call_complaints, layers.size_complaints, layers.docstring_complaints]
+)
+def test_package_keeps(rule: Rule):
+    complaints = [complaint for name, text in PACKAGE for complaint in rule(text, name)]
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.mark.parametrize("rule", [layers.size_complaints, layers.docstring_complaints])
+def test_tests_benchmarks_and_headers_keep(rule: Rule):
+    complaints = [complaint for name, text in ELSEWHERE for complaint in rule(text, name)]
+    assert not complaints, "\n".join(complaints)
+
+
+def test_every_room_has_a_floor_and_every_floor_a_room():
+    rooms = {layers.room_of(layers.module_of(name)) for name, _ in PACKAGE} - {""}
+    assert rooms <= set(layers.FLOORS)
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("flow_core/engine/plan.py", "from flow_core.runtime.executor import Executor"),
+        ("flow_core/engine/plan.py", "from ..runtime import executor"),
+        ("flow_core/engine/plan.py", "def f():\n    import flow_core.flow"),
+        ("flow_core/engine/plan.py", "import time"),
+        ("flow_core/engine/plan.py", "from asyncio import sleep"),
+        ("flow_core/step.py", "import flow_core.core.graph"),
+        ("flow_core/step.py", "import random as dice"),
+        ("flow_core/stores/memory.py", "from flow_core.operations.base import OperationRegistry"),
+        ("flow_core/rpc/http.py", "from flow_core import pubsub"),
+        ("flow_core/runtime/executor.py", "import uvloop"),
+        ("flow_core/runtime/executor.py", "from flow_core import Flow"),
+        ("flow_core/stores/sqlite.py", "import pickle"),
+        ("flow_core/cli/show.py", "from flow_core.runtime.executor import Executor"),
+        ("flow_core/cli/show.py", "from flow_core.flow import _private"),
+        ("flow_core/core/run.pyx", "from flow_core.engine.plan import Plan"),
+        ("flow_core/core/run.pyx", "cimport numpy, flow_core.runtime.driver"),
+        ("flow_core/core/run.pxd", "from flow_core.engine cimport (\n    plan,  # why\n    policy,\n)"),
+        ("flow_core/core/run.pyx", "    import pickle"),
+        ("flow_core/attic/old.py", "x = 1"),
+    ],
+)
+def test_a_bad_import_is_caught(path: str, line: str):
+    assert layers.import_complaints(line, path) != []
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("flow_core/engine/plan.py", "from flow_core.core.graph import Graph\nfrom flow_core import errors"),
+        ("flow_core/engine/plan.py", "from . import policy\nfrom asyncio import CancelledError"),
+        ("flow_core/runtime/loop.py", "import asyncio, uvloop"),
+        ("flow_core/proto/encoding.py", "from flow_core.step import Step"),
+        ("flow_core/rpc/memory.py", "from .base import RpcClient"),
+        ("flow_core/cli/show.py", "from flow_core import Flow"),
+        ("flow_core/core/run.pxd", "from flow_core.core.plan cimport (\n    Plan,\n)\nfrom libc.stdint cimport int8_t"),
+        ("flow_core/core/run.pyx", "# from flow_core.runtime import x\nimport asyncio"),
+        ("flow_core/__init__.py", "from flow_core.flow import Flow"),
+    ],
+)
+def test_a_good_import_passes(path: str, line: str):
+    assert layers.import_complaints(line, path) == []
+
+
+@pytest.mark.parametrize("path", ["flow_core/flow.py", "flow_core/core/run.pyx"])
+@pytest.mark.parametrize("name", sorted(layers.FORBIDDEN_CALLS))
+def test_a_forbidden_call_is_caught(path: str, name: str):
+    assert layers.call_complaints(f"x = {name}('1')", path) == [f"{path}: calls {name}()"]
+    assert layers.call_complaints(f"x = self.{name}('1')\ny = my_{name}(2)  # {name}(3)", path) == []
+
+
+def test_sizes_are_caught():
+    long_function = "def long():\n" + "    x = 1\n" * layers.MAX_FUNCTION
+    assert layers.size_complaints(long_function, "a.py") == ["a.py:1: long() has 51 lines, more than 50"]
+    assert layers.size_complaints("def fits():\n" + "    x = 1\n" * (layers.MAX_FUNCTION - 1), "a.py") == []
+    assert layers.size_complaints("\n" * 401, "a.hpp") == ["a.hpp: 401 lines, more than 400"]
+    assert layers.size_complaints("\n" * 400, "a.hpp") == []
+
+
+def test_a_missing_docstring_is_caught():
+    assert layers.docstring_complaints("import x", "a.py") == ["a.py: no module docstring"]
+    assert layers.docstring_complaints("cimport x", "a.pyx") == ["a.pyx: no module docstring"]
+    assert layers.docstring_complaints('# cython: x=1\n"""Says."""', "a.pyx") == []
+    assert layers.docstring_complaints('"""Says."""', "a.py") == []
