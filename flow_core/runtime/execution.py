@@ -140,16 +140,17 @@ class Execution(Run):
 
     def history(self) -> list[Transition]:
         """What has happened so far, in order of time: starts and ends of steps and of the execution."""
-        moves = []
+        began, over = self.span
+        moves = [Transition(None, Status.RUNNING, began)]
         for index, step in enumerate(self.plan.items):
             started, ended = self.times(index)
             attempt = self.attempt(index)
             if started is not None:
-                moves.append(Transition(step.id, Status.RUNNING, started, attempt))
+                # A step that waits for a retry counts that attempt already; what started is the one before.
+                waits = self.step_status(index) == Status.PENDING
+                moves.append(Transition(step.id, Status.RUNNING, started, attempt - waits))
             if ended is not None:
                 moves.append(Transition(step.id, Status(self.step_status(index)), ended, attempt))
-        began, over = self.span
-        moves.append(Transition(None, Status.RUNNING, began))
         if self.over:
             moves.append(Transition(None, self.status, over))
         return sorted(moves, key=lambda move: move.time)
