@@ -23,7 +23,8 @@ FLOORS = {
     "runtime": 2,
     **dict.fromkeys(["operations", "pubsub", "rpc", "stores"], 3),
     **dict.fromkeys(["blocking", "flow"], 4),
-    **dict.fromkeys(["__main__", "cli", "service"], 5),
+    **dict.fromkeys(["cli", "service"], 5),
+    "__main__": 6,  # nothing but a call of cli
 }
 # Floor 5 shows that the public names are enough; core is public for those who use its classes alone.
 HIDDEN_FROM_THE_TOP = frozenset({"engine", "runtime"})
