@@ -287,19 +287,21 @@ class Flow:
             ``error.execution``.
         """
         executor = self._executor
+        async_ = fields.pop("async_", None)
         if options is None and not fields and executor.has_room:
             plan = self._plans.get(flow) if type(flow) is str else None
             if plan is not None:
                 execution = executor.start_plain(plan, request)
-                if not execution.over:
-                    await executor.finish(execution)
-                elif execution.failure is not None:
-                    raise execution.failure
+                if not async_:
+                    if not execution.over:
+                        await executor.finish(execution)
+                    elif execution.failure is not None:
+                        raise execution.failure
                 return execution
         if fields:
             options = dataclasses.replace(options or ExecuteOptions(), **fields)
         execution = await self._start(flow, request, options, None)
-        if options is None or not options.async_:
+        if not (options is not None and options.async_ if async_ is None else async_):
             await executor.finish(execution)
         return execution
 

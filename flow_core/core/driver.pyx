@@ -23,7 +23,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from flow_core.core.plan cimport (
-    FLAG_POLICY, FLAG_WHEN, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan, StepSpec,
+    FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan, StepSpec,
 )
 from flow_core.core.run cimport INTENT_RUN, run_pop, run_succeed
 from flow_core.core.seat cimport current_context, seat_touched
@@ -147,12 +147,18 @@ cdef class Driver(Crew):
                 continue                            # skipped or abandoned while it was queued
             spec = plan.specs + v
             source = spec.source
-            if spec.kind != KIND_COROUTINE or spec.flags or spec.arity != 1 or source < FROM_REQUEST:
+            if spec.kind != KIND_COROUTINE or spec.flags or spec.arity != 1 or source < FROM_PREDECESSORS:
                 self.start_other(run, v, seat)
                 continue
-            argument = <PyObject*>run.request if source < 0 else run.results[source]
-            if argument is NULL:
-                argument = <PyObject*>None
+            if source >= 0:
+                argument = run.results[source]
+                if argument is NULL:
+                    argument = <PyObject*>None
+            elif source == FROM_REQUEST:
+                argument = <PyObject*>run.request
+            else:
+                gathered = plan.predecessors_input(v, run.results)
+                argument = <PyObject*>gathered
             self.running += 1
             run.row.running += 1
             run.status[v] = RUNNING

@@ -61,7 +61,7 @@ cdef class Ledger(Pacer):
         row = self.table.row_ptr(<uint32_t>slot)
         row.steps, row.lane = run.count, <uint8_t>lane
         # UUIDv7 (RFC 9562): 48 bits of milliseconds, then 74 that are ours: 18 of generation, 24 of slot, 32 of nonce.
-        row.id_high = (self.wall_ms << 16) | 0x7000 | (row.generation & 0xFFF)
+        row.id_high = (self.wall_ms() << 16) | 0x7000 | (row.generation & 0xFFF)
         row.id_low = (<uint64_t>2 << 62) | (<uint64_t>((row.generation >> 12) & 0x3F) << 56) | (<uint64_t>slot << 32) | self.nonce
         run.row, run.slot, run.table = row, slot, <PyObject*>self.table
         Py_INCREF(self.table)

@@ -22,10 +22,14 @@ cdef extern from *:
 cdef class Pacer(Scheduler):
     cdef object clock                   # a virtual clock; None: the machine's monotonic one, which loops use, too
     cdef object wall                    # seconds since the epoch, for ids
-    cdef uint64_t wall_ms               # as of this turn
+    cdef double wall_ahead              # of loop time, as of `wall_at`
+    cdef double wall_at
+    cdef object call_soon               # of the loop, bound once
+    cdef object take_turn               # our callback, bound once
     # --- work for the coming turn: pointers with a tag in bit 0, each an owned reference
     cdef readonly ReadyQueue queue
     cdef bint open                      # a turn is due
+    cdef bint turning                   # one is going on
     cdef bint woken                     # another thread asked for one
     # --- the budget of this turn
     cdef bint spent
@@ -41,6 +45,7 @@ cdef class Pacer(Scheduler):
 
     cdef int open_turn(self) except -1
     cdef int begin_budget(self) except -1
+    cdef uint64_t wall_ms(self) except? 0
     cdef bint out_of_budget(self) except -1
     cdef int look(self) except -1
     cdef int enqueue(self, object item, uint64_t tag, int lane) except -1

@@ -32,6 +32,8 @@ cdef class Pacer(Scheduler):
 
     def __cinit__(self, object loop=None, *, object clock=None, object wall=clocks.time, double budget=0.001, **_):
         self.clock, self.wall, self.budget = clock, wall, budget
+        self.call_soon, self.take_turn = loop.call_soon, self._turn
+        self.wall_at = -INFINITY
         self.queue = ReadyQueue(4, 4096)
         self.timers = Timers()
         self.timer_at = INFINITY
@@ -56,16 +58,22 @@ cdef class Pacer(Scheduler):
         if self.open:
             return 0
         self.open = True
-        self.loop.call_soon(self._turn)
-        return self.begin_budget()
+        self.call_soon(self.take_turn)
+        return 0 if self.turning else self.begin_budget()
 
     cdef int begin_budget(self) except -1:
         self.look()
-        self.wall_ms = <uint64_t>(<double>self.wall() * 1000.0)
         self.until = self.now + self.budget
         self.spent = False
         self.credit = self.stride
         return 0
+
+    cdef uint64_t wall_ms(self) except? 0:
+        """Milliseconds since the epoch. The wall clock is asked once a second; in between loop time moves it on."""
+        if not self.now - self.wall_at < 1.0:
+            self.wall_ahead = <double>self.wall() - self.now
+            self.wall_at = self.now
+        return <uint64_t>((self.now + self.wall_ahead) * 1000.0)
 
     cdef bint out_of_budget(self) except -1:
         """Look at the clock after a stride of steps; adapt the stride to the pace."""
@@ -88,6 +96,7 @@ cdef class Pacer(Scheduler):
         self.open = False
         self.woken = False
         self.turns += 1
+        self.turning = True
         self.begin_budget()
         try:
             self.queue.drain_c()
@@ -101,6 +110,7 @@ cdef class Pacer(Scheduler):
         finally:
             if not self.queue.empty():
                 self.open_turn()
+            self.turning = False
 
     cdef int begin_turn(self) except -1:
         """Before the queue is taken up."""

@@ -49,16 +49,19 @@ cdef class Plan:
     cdef StepSpec* specs
     cdef int32_t* indegree                  # the start value of a run's join counters
     cdef uint32_t* roots
+    cdef PyObject** names_of                # output names, borrowed from the items
     cdef uint32_t n, n_roots
     cdef bint uniform                       # every join is "all", no step may fail: completions take the short way
     # --- owned objects behind the table
     cdef list calls
     cdef readonly dict mappings             # index -> ((parameter, source), ...) or the name of an outside input
     cdef readonly dict policies             # index -> policy object of floor 1, for steps that are not plain
-    cdef dict names                         # id -> index, made on first use
+    cdef dict names                         # id -> index, made when a second one is asked for
+    cdef bint asked
     cdef dict outputs                       # output name -> tuple of indexes that write it, made on first use
     cdef readonly tuple sinks
 
+    cdef Py_ssize_t scan(self, str name) except -2
     cdef int read_graph(self) except -1
     cdef bint plain_row(self, object operation, StepSpec* row) except -1
     cdef bint direct_source(self, uint32_t v, object wanted, int32_t* source) except -1

@@ -42,10 +42,11 @@ cdef class Plan:
         self.n = <uint32_t>n
         self.calls, self.mappings, self.policies = [], {}, {}
         self.uniform = True
-        self.specs = <StepSpec*>PyMem_Calloc(n or 1, sizeof(StepSpec) + sizeof(int32_t) + sizeof(uint32_t))
+        self.specs = <StepSpec*>PyMem_Calloc(n or 1, sizeof(StepSpec) + sizeof(PyObject*) + 2 * sizeof(uint32_t))
         if self.specs is NULL:
             raise MemoryError(f"no memory for a plan of {n} steps")
-        self.indegree = <int32_t*>(self.specs + n)
+        self.names_of = <PyObject**>(self.specs + n)
+        self.indegree = <int32_t*>(self.names_of + n)
         self.roots = <uint32_t*>(self.indegree + n)
         self.read_graph()
 
@@ -78,7 +79,13 @@ cdef class Plan:
         memset(&row, 0, sizeof(row))
         for v in range(self.n):
             step = self.items[v]
-            if not step.plain or step.output is not None:
+            output = step.output
+            if output is not None:
+                self.names_of[v] = <PyObject*>output
+                special.append(v)
+                continue
+            self.names_of[v] = <PyObject*>step.id   # borrowed: steps are frozen, and self.items holds them
+            if not step.plain:
                 special.append(v)
                 continue
             operation = step.operation
@@ -164,7 +171,13 @@ cdef class Plan:
 
     def index(self, str name not None):
         """Index of a step by its id. Raises `UnknownStep`."""
+        cdef Py_ssize_t at
         if self.names is None:
+            if not self.asked:              # one look-up is no reason to index a million names
+                self.asked = True
+                at = self.scan(name)
+                if at >= 0:
+                    return at
             self.names = {step.id: i for i, step in enumerate(self.items)}
         found = self.names.get(name)
         if found is None:
@@ -172,6 +185,14 @@ cdef class Plan:
                 f"flow {self.flow!r} has no step {name!r}", fix=did_you_mean(name, self.names), flow=self.flow, step=name
             )
         return found
+
+    cdef Py_ssize_t scan(self, str name) except -2:
+        """Index of a step whose default output tells its id, by looking at all of them; -1 when none does."""
+        cdef uint32_t v
+        for v in range(self.n):
+            if self.names_of[v] is not NULL and <str>self.names_of[v] == name and self.items[v].id == name:
+                return v
+        return -1
 
     def writers(self, str output not None):
         """Indexes of the steps that write an output, in topological order; empty when none does."""
@@ -190,7 +211,5 @@ cdef class Plan:
         for k in range(g.pred_ptr[v], g.pred_ptr[v + 1]):
             p = g.pred[k]
             if results[p] is not NULL:
-                step = self.items[p]
-                name = step.output
-                values[step.id if name is None else name] = <object>results[p]
+                values[<object>self.names_of[p]] = <object>results[p]
         return values
