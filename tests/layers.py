@@ -26,6 +26,8 @@ FLOORS = {
     **dict.fromkeys(["cli", "service"], 5),
     "__main__": 6,  # nothing but a call of cli
 }
+# The one arrow within a floor from room to room: the blocking flow wraps the flow, never the other way round.
+BESIDE = frozenset({("blocking", "flow")})
 # Floor 5 shows that the public names are enough; core is public for those who use its classes alone.
 HIDDEN_FROM_THE_TOP = frozenset({"engine", "runtime"})
 # Clocks, randomness, loops and threads come in as arguments below floor 2 (the driver steps coroutines, so core may).
@@ -90,7 +92,7 @@ def _own_import(room: str, target: str) -> str | None:
     if other not in FLOORS:
         # `from flow_core import Flow`: a name of the top package, which only the top floor and its users may want.
         return None if FLOORS[room] == 5 else f"imports {target}: only floor 5 imports from the top package"
-    if other == room or FLOORS[other] == BEAM:
+    if other == room or FLOORS[other] == BEAM or (room, other) in BESIDE:
         return None
     if FLOORS[other] >= FLOORS[room]:
         return f"floor {FLOORS[room]} imports {target} of floor {FLOORS[other]}"
