@@ -363,7 +363,9 @@ cdef class Driver(Crew):
         return self.enqueue(task, 1, 1 if task.run is None else task.run.row.lane)
 
     cdef int wake(self, StepTask task) except -1:
-        if not self.open:
+        if self.open:
+            self.tick()
+        else:
             self.open_turn()
         return self.resume(task, None)
 
@@ -386,7 +388,6 @@ cdef class Driver(Crew):
         """The coroutine (or thread) of a task is over: so is what it did for its step; its run goes on."""
         cdef Run run = task.run
         task.finish(outcome, value)
-        self.look()
         if task.detached:
             self.totals.late_outcomes += 1
             return 0

@@ -47,6 +47,7 @@ cdef class Pacer(Scheduler):
     cdef int begin_budget(self) except -1
     cdef uint64_t wall_ms(self) except? 0
     cdef bint out_of_budget(self) except -1
+    cdef int tick(self) except -1
     cdef int look(self) except -1
     cdef int enqueue(self, object item, uint64_t tag, int lane) except -1
     cdef int arm(self) except -1

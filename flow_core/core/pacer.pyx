@@ -68,6 +68,13 @@ cdef class Pacer(Scheduler):
         self.credit = self.stride
         return 0
 
+    cdef int tick(self) except -1:
+        """One piece of work is about to be done: look at the clock when a stride of them is over."""
+        self.credit -= 1
+        if self.credit <= 0:
+            self.out_of_budget()
+        return 0
+
     cdef uint64_t wall_ms(self) except? 0:
         """Milliseconds since the epoch. The wall clock is asked once a second; in between loop time moves it on."""
         if not self.now - self.wall_at < 1.0:
@@ -104,6 +111,7 @@ cdef class Pacer(Scheduler):
             left = len(self.queue)
             while left and not self.spent and self.queue.pop_c(&word):
                 left -= 1
+                self.tick()
                 item = <object>(<PyObject*><size_t>(word & ~<uint64_t>1))
                 Py_DECREF(item)
                 self.work(item, word & 1)
