@@ -89,7 +89,11 @@ class Flow:
     def _take_options(self) -> None:
         if self._options.store not in (None, "memory:"):
             raise InvalidOption(f"no store for {self._options.store!r}", fix='use store=None or "memory:"')
-        self._executor: Executor = self._options.executor or Executor()
+        given = self._options.executor
+        if not (given is None or isinstance(given, Executor)):
+            raise InvalidOption(f"executor must be an Executor or None, not {type(given).__name__}: {given!r:.80}")
+        # Options may change more than once; the executor that was made for the first ones goes on.
+        self._executor: Executor = given or getattr(self, "_executor", None) or Executor()
         if self._executor.options.flow is None:
             self._executor.adopt(self)
 
@@ -319,7 +323,8 @@ class Flow:
     async def _start(
         self, flow: str | Sequence[Step], request: Any, options: ExecuteOptions | None, parent: Execution | None
     ) -> Execution:
-        await self._executor.admit()
+        if parent is None:  # a child waits for no room: its parent, which waits for it, holds some
+            await self._executor.admit()
         step = options.step if options is not None else None
         if not isinstance(flow, str):
             definition = Definition(options.flow if options is not None and options.flow else "steps")

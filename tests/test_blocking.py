@@ -308,7 +308,8 @@ def test_a_forgotten_flow_ends_its_thread() -> None:
 
 
 def test_the_context_manager_stops_on_errors_too() -> None:
-    with pytest.raises(LookupError), blocking.Flow() as flow:
+    flow: Any = blocking.Flow()
+    with pytest.raises(LookupError), flow:  # noqa: PT012
         flow.create_step("f", Step("a", double))
         raise LookupError
     with pytest.raises(ExecutorStopped):

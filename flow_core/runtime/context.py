@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flow_core.codec import encode_value
 from flow_core.core.run import Intent
 from flow_core.core.task import Activity
+from flow_core.errors import ExecutionAborted
 
 if TYPE_CHECKING:
     from flow_core.runtime.execution import Execution
@@ -71,7 +72,10 @@ class StepContext:
     @property
     def cancelled(self) -> bool:
         """Whether the outcome is no longer wanted: for threads, which can't be interrupted, to look at."""
-        return self._revoked or self._run.intent in (Intent.INTENT_ABORT, Intent.INTENT_STOP) or self._run.over
+        if self._revoked or self._run.over:
+            return True
+        ending = self._run.intent in (Intent.INTENT_ABORT, Intent.INTENT_STOP)
+        return ending and self.activity != Activity.ACTIVITY_COMPENSATION  # which runs because it ends
 
     @property
     def deadline(self) -> float | None:
@@ -113,8 +117,15 @@ class StepContext:
         """Execute a flow as a child of this execution and return its result as bytes.
 
         Raises:
-            what ``Flow.execute`` raises, and LimitExceeded when it nests deeper than MAX_NESTING.
+            what ``Flow.execute`` raises; LimitExceeded when it nests deeper than MAX_NESTING; ExecutionAborted when
+            the outcome of this attempt is no longer wanted.
         """
+        if self.cancelled:
+            raise ExecutionAborted(
+                f"step {self.step!r} starts no other execution: its own is over, or ending",
+                flow=self.flow,
+                step=self.step,
+            )
         child = await self._performer.execute_child(self._run, flow, data, step)
         return encode_value(child.response, f"result of flow {flow!r}")
 

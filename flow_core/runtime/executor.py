@@ -10,9 +10,7 @@ import asyncio
 import dataclasses
 import secrets
 from asyncio import get_running_loop
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 from weakref import WeakValueDictionary
@@ -36,12 +34,14 @@ from flow_core.errors import (
 )
 from flow_core.limits import check_id
 from flow_core.options import ExecuteOptions, ExecutorOptions
+from flow_core.runtime.admission import Admission
 from flow_core.runtime.context import StepContext
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.explain import Explanation, explain
-from flow_core.runtime.ids import parse_id
+from flow_core.runtime.ids import parse_id, words_of
 from flow_core.runtime.loop import clock_of
 from flow_core.runtime.performer import Performer
+from flow_core.runtime.statistics import ExecutorStatistics
 from flow_core.status import Status
 from flow_core.step import Step
 
@@ -49,21 +49,6 @@ __all__ = ["Executor", "ExecutorStatistics"]
 
 #: Rows of the status table: reserved address space, touched only as executions come.
 MOST_EXECUTIONS = 1 << 22
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutorStatistics:
-    """What an executor counted so far, and what it does right now; a moment old when read from another thread."""
-
-    executions_started: int
-    executions_ended: int
-    executions_live: int
-    steps_ended: int
-    steps_suspended: int
-    steps_running: int
-    attempts_retried: int
-    late_outcomes: int
-    turns: int
 
 
 class Executor:
@@ -81,8 +66,7 @@ class Executor:
         self._named: WeakValueDictionary[str, Execution] = WeakValueDictionary()
         self._nonce = secrets.randbits(32)
         self._stopping = False
-        #: Callers that wait for room, first come first served.
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._admission = Admission(self._options.queue, lambda: 0)
 
     # --- life ----------------------------------------------------------------------------------------------------------
 
@@ -101,6 +85,8 @@ class Executor:
     def adopt(self, flow: Any) -> None:
         """Let a `Flow` be the one in which child executions find other flows."""
         self._options = dataclasses.replace(self._options, flow=flow)
+        if self._performer is not None:
+            self._performer.options = self._options
 
     @property
     def driver(self) -> Driver:
@@ -123,7 +109,7 @@ class Executor:
             raise InvalidOption("the executor runs on another event loop", fix="use one Executor (and Flow) a loop")
         options = self._options
         self._loop = loop
-        self._performer = Performer(options, self._room)
+        self._performer = Performer(options, self._ended)
         keep = options.keep if isinstance(options.keep, int) else MOST_EXECUTIONS
         self._driver = Driver(
             loop, table=StatusTable(MOST_EXECUTIONS), handler=self._performer, run_type=Execution,
@@ -131,7 +117,8 @@ class Executor:
             clock=clock_of(loop), budget=options.budget,
         )  # fmt: skip
         self._driver.notify = not isinstance(options.keep, int)
-        self._performer.driver = self._driver
+        self._performer.driver = driver = self._driver
+        self._admission = Admission(options.queue, lambda: driver.live)
 
     async def stop(self, drain: float | None = None) -> None:
         """Refuse new work, wait up to ``drain`` seconds for what runs, then cancel the rest, which becomes STOPPED.
@@ -140,9 +127,7 @@ class Executor:
             drain: seconds; the executor's option when None.
         """
         self._stopping = True
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_exception(ExecutorStopped("the executor stopped while the caller waited for room"))
+        self._admission.close()
         driver, performer = self._driver, self._performer
         if driver is None or performer is None:
             return
@@ -153,6 +138,7 @@ class Executor:
                 for run in live:
                     await run.wait()
         except TimeoutError:
+            live = [run for run in driver.runs_known() if not run.over]  # children that started meanwhile, too
             for run in live:
                 performer.feed(run, e.StopAsked())
             for run in live:
@@ -200,35 +186,21 @@ class Executor:
 
     async def admit(self) -> None:
         """Wait until there is room for another execution. Raises `ExecutorStopped`."""
-        if self._stopping:
-            raise ExecutorStopped("the executor is stopped, or stopping", fix="make a new Executor")
+        self._admission.refuse_closed()
         driver = self.driver
-        while driver.live >= self._options.queue:
-            waiter = get_running_loop().create_future()
-            self._waiting.append(waiter)
+        if driver.live >= self._admission.bound:
             driver.notify = True
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if waiter in self._waiting:
-                    self._waiting.remove(waiter)
-                else:
-                    self._room()  # it was this caller's turn: pass it on
-                raise
+            await self._admission.enter()
 
-    def _room(self) -> None:
-        """An execution ended: the first caller that waits may start, and what is too old is forgotten."""
+    def _ended(self) -> None:
+        """An execution ended: somebody who waits may start, and what is too old is forgotten."""
         driver = self._driver
         keep = self._options.keep
         if driver is not None and not isinstance(keep, int):
             oldest = driver.time - keep.total_seconds()
             while driver.kept and driver.kept[0].span[1] < oldest:
                 driver.kept.popleft()
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+        self._admission.call_next()
 
     def start(
         self, plan: Plan, request: Any, options: ExecuteOptions | None = None, parent: Execution | None = None
@@ -236,9 +208,6 @@ class Executor:
         """Start an execution and drive it as far as it goes without waiting. See `execute` for the errors."""
         if options is None and parent is None and not plan.mappings:
             return self.start_plain(plan, request)
-        if self._stopping:
-            raise ExecutorStopped("the executor is stopped, or stopping", fix="make a new Executor")
-        driver = self.driver
         options = options or ExecuteOptions()
         if options.id is not None:
             known = self._same(plan, request, check_id(options.id, "execution id"))
@@ -251,17 +220,22 @@ class Executor:
                 f"flow {plan.flow!r} has no output {options.output!r}",
                 fix=did_you_mean(options.output, names), flow=plan.flow,
             )  # fmt: skip
-        run: Execution = driver.prepare(
-            plan, request, options, options.concurrency or 0, options.priority, 0 if parent is None else parent.depth + 1
-        )
+        run = self._prepare(plan, request, options, 0 if parent is None else parent.depth + 1)
         run.parent = parent
         if options.id is not None:
             run.name = options.id
             self._named[options.id] = run
-        if options.timeout is not None:
+        return self._launch(run)
+
+    def _prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0) -> Execution:
+        run: Execution = self.driver.prepare(plan, request, options, options.concurrency or 0, options.priority, depth)
+        return run
+
+    def _launch(self, run: Execution) -> Execution:
+        if run.options.timeout is not None:
             assert self._performer is not None
             self._performer.begin(run)
-        driver.launch(run)
+        self.driver.launch(run)
         return run
 
     def start_plain(self, plan: Plan, request: Any) -> Execution:
@@ -276,7 +250,7 @@ class Executor:
     def has_room(self) -> bool:
         """Whether `admit` would return at once."""
         driver = self._driver
-        return driver is not None and driver.live < self._options.queue and not self._stopping
+        return driver is not None and driver.live < self._admission.bound
 
     def _same(self, plan: Plan, request: Any, name: str) -> Execution | None:
         known = self._named.get(name)
@@ -324,15 +298,25 @@ class Executor:
             return self.start(old.plan, old.request, self._anonymous(old.options))
         first = old.plan.index(step)
         again = {int(node) for node in old.plan.graph.descendants(first)}
-        options = self._anonymous(old.options)
-        run: Execution = self.driver.prepare(
-            old.plan, old.request, options, old.limit if old.limit < 1 << 31 else 0, options.priority
-        )
+        self._check_recorded(old, first)
+        run = self._prepare(old.plan, old.request, self._anonymous(old.options))
         for index in old.plan.graph.order():
             if int(index) not in again and old.has_output(index):
                 run.recall(index, old.output(index))
-        self.driver.launch(run)
-        return run
+        return self._launch(run)
+
+    def _check_recorded(self, old: Execution, first: int) -> None:
+        """What comes before a step to restart at must have an output, or have ended without one for good reason."""
+        for index in old.plan.graph.predecessors(first):
+            policy = old.plan.policies.get(int(index))
+            ended = old.step_status(index) == Status.FAILURE and policy is not None and policy.allow_fail
+            if not (ended or old.has_output(index)) and old.plan.items[first].join == "all":
+                step = old.plan.items[index].id
+                raise MissingInput(
+                    f"execution {old.id} can't be restarted at {old.plan.items[first].id!r}: step {step!r}, which comes "
+                    "before it, has no recorded output",
+                    fix=f"restart it at {step!r}, or as a whole", flow=old.flow, execution=old, step=step,
+                )  # fmt: skip
 
     def _anonymous(self, options: ExecuteOptions | None) -> ExecuteOptions:
         return dataclasses.replace(options or ExecuteOptions(), id=None, async_=True)
@@ -396,7 +380,7 @@ class Executor:
             return []
         found: list[Execution] = sorted(self._driver.runs_known(), key=lambda run: run.id_words)
         if cursor is not None:
-            after = self.find(None, cursor).id_words
+            after = words_of(cursor) or self.find(None, cursor).id_words
             found = [run for run in found if run.id_words > after]
         return [run for run in found if flow in (None, run.flow) and status in (None, run.status)][:limit]
 
@@ -404,7 +388,7 @@ class Executor:
         """Counters, as one immutable record."""
         driver, performer = self._driver, self._performer
         if driver is None or performer is None:
-            return ExecutorStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0)
+            return ExecutorStatistics()
         return ExecutorStatistics(
             **driver.totals_now(), executions_live=driver.live, steps_running=driver.running,
             attempts_retried=performer.retries, turns=driver.turns,
@@ -412,4 +396,5 @@ class Executor:
 
     def table(self) -> Any:
         """The status table: a NumPy structured array, one row an execution, a zero-copy read-only view."""
-        return self.driver.table.window()
+        driver = self._driver if self._driver is not None else self.driver
+        return driver.table.window()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["format_id", "parse_id"]
+__all__ = ["format_id", "parse_id", "words_of"]
 
 _FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
 
@@ -19,12 +19,18 @@ def format_id(high: int, low: int) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def parse_id(text: str, nonce: int) -> tuple[int, int] | None:
-    """(slot, generation) of a generated id; None when it is not one of this executor's."""
+def words_of(text: str) -> tuple[int, int] | None:
+    """The two 64-bit numbers of a generated id; None for an id that a caller made up."""
     if not _FORM(text):
         return None
     digits = text.replace("-", "")
-    high, low = int(digits[:16], 16), int(digits[16:], 16)
-    if low & 0xFFFFFFFF != nonce:
+    return int(digits[:16], 16), int(digits[16:], 16)
+
+
+def parse_id(text: str, nonce: int) -> tuple[int, int] | None:
+    """(slot, generation) of a generated id; None when it is not one of this executor's."""
+    words = words_of(text)
+    if words is None or words[1] & 0xFFFFFFFF != nonce:
         return None
+    high, low = words
     return (low >> 32) & 0xFFFFFF, (high & 0xFFF) | ((low >> 56) & 0x3F) << 12

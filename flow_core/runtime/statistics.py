@@ -1,0 +1,25 @@
+"""`ExecutorStatistics`: what an executor counted, as one immutable record.
+
+Lives here: the record. Does not live here: counting (``core/``, in atomics).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ExecutorStatistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorStatistics:
+    """What an executor counted so far, and what it does right now; a moment old when read from another thread."""
+
+    executions_started: int = 0
+    executions_ended: int = 0
+    executions_live: int = 0
+    steps_ended: int = 0
+    steps_suspended: int = 0
+    steps_running: int = 0
+    attempts_retried: int = 0
+    late_outcomes: int = 0
+    turns: int = 0
