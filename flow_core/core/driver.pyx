@@ -93,10 +93,14 @@ cdef class Driver(Crew):
     cdef int drive(self, Run run) except -1:
         """Start what is ready, as far as limits and budget allow."""
         cdef Seat seat
+        cdef bint called = self.called
+        self.called = False
         run.now = self.now
         if run.queued and run.row.intent == INTENT_RUN and not run.over:
             if self.spent or self.depth >= MOST_SEATS:
                 return self.park(run)
+            if not called and not self.blocked.empty():
+                return self.block(run)              # others have waited for a slot before it
             if run.row.status == PENDING:
                 status_move_byte(&run.row.status, RUNNING)
             seat = self.sit_down(run)
@@ -134,9 +138,12 @@ cdef class Driver(Crew):
         cdef PySendResult sent
         cdef int32_t source
         cdef uint32_t v
+        cdef Py_ssize_t held = self.running
         while run.queued and run.row.intent == INTENT_RUN:
             if self.running >= self.limit:
                 return self.block(run)
+            if self.contended and self.running > held:
+                return self.park(run)               # a slot each, while several want one
             if run.row.running >= run.limit:
                 return 0                            # it goes on when one of its own steps ends
             self.credit -= 1
@@ -345,7 +352,12 @@ cdef class Driver(Crew):
         cdef StepTask task
         if tag == 0:
             (<Run>item).parked = False
-            return self.drive(<Run>item)
+            self.called = True
+            try:
+                return self.drive(<Run>item)
+            finally:
+                if self.running < self.limit and not self.blocked.empty():
+                    self.open_turn()                # it left a slot free, for whoever waits
         task = <StepTask>item
         if task.coro is None:                       # a thread is done with it
             ok, value = task.value

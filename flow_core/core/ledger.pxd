@@ -32,6 +32,8 @@ cdef class Ledger(Pacer):
     cdef public Py_ssize_t limit        # most steps that run at the same time
     cdef readonly Py_ssize_t running
     cdef readonly ReadyQueue blocked    # runs that wait for a free slot (owned references)
+    cdef bint contended                 # runs waited for a slot when this turn began
+    cdef bint called                    # the run that is driven next waited, and now it is its turn
     cdef public bint notify             # the handler wants to hear of every end, not only of watched runs
     cdef Totals totals
 

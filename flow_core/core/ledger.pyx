@@ -141,12 +141,15 @@ cdef class Ledger(Pacer):
             run.parked = True
             self.blocked.push_c(<uint64_t><size_t><PyObject*>run, run.row.lane)
             Py_INCREF(run)
+            if self.running < self.limit:
+                self.open_turn()
         return 0
 
     cdef int begin_turn(self) except -1:
         """Give free slots to runs that wait for one, in the order of their lanes."""
         cdef uint64_t word
         cdef Py_ssize_t free = self.limit - self.running
+        self.contended = not self.blocked.empty()
         while free > 0 and self.blocked.pop_c(&word):
             free -= 1
             run = <Run><PyObject*><size_t>word
