@@ -4,7 +4,8 @@
 `mapping`: the default input, a mapping of all predecessors' outputs wherever there are several; the steps return a
 constant, as echoing would nest the mappings. Built means: Step objects made, registered, plan compiled.
 All at once: the executions are started with `async_=True` and their handles awaited in order, so a latency is an
-upper bound. The memory store is used; nothing is durable.
+upper bound. The memory store is used; nothing is durable. The executor is brought up while building, as the rivals'
+event loops are.
 """
 
 from collections.abc import Coroutine
@@ -47,9 +48,14 @@ def make_steps(workload: Workload) -> list[Step]:
     return made
 
 
+async def warm_up() -> None:
+    """A step outside the workload."""
+
+
 async def build(workload: Workload) -> Plan:
     flow = Flow()
     await flow.__aenter__()
+    await flow.execute([Step("warm_up", warm_up)])  # the executor comes up with its first use
     await flow.create_steps(NAME, make_steps(workload))
     flow.plan(NAME)
     return Plan(flow, workload, f"s{workload.dag.nodes - 1}")

@@ -25,10 +25,12 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from flow_core.core.plan cimport (
     FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan, StepSpec,
 )
-from flow_core.core.run cimport INTENT_RUN, run_pop, run_succeed
+from flow_core.core.run cimport INTENT_RUN
+from flow_core.core.slab cimport run_pop, run_succeed
 from flow_core.core.seat cimport current_context, seat_touched
 from flow_core.core.status_table cimport PAUSED, PENDING, RUNNING, SUCCESS, status_move_byte
-from flow_core.core.task cimport ACTIVITY_ATTEMPT, OUT_RAISED, OUT_RETURNED, OUT_WAITS, swap_current, take_error
+from flow_core.core.stepping cimport OUT_RAISED, OUT_RETURNED, OUT_WAITS, take_error
+from flow_core.core.task cimport ACTIVITY_ATTEMPT, Scheduler
 
 from flow_core.errors import InvalidStep, PayloadError
 
@@ -150,7 +152,7 @@ cdef class Driver(Crew):
             if self.credit <= 0 and self.out_of_budget():
                 return self.park(run)
             v = run_pop(run)
-            if run.status[v] != PENDING:
+            if run.steps[v].status != PENDING:
                 continue                            # skipped or abandoned while it was queued
             spec = plan.specs + v
             source = spec.source
@@ -158,18 +160,18 @@ cdef class Driver(Crew):
                 self.start_other(run, v, seat)
                 continue
             if source >= 0:
-                argument = run.results[source]
+                argument = run.steps[source].output
                 if argument is NULL:
                     argument = <PyObject*>None
             elif source == FROM_REQUEST:
                 argument = <PyObject*>run.request
             else:
-                gathered = plan.predecessors_input(v, run.results)
+                gathered = plan.predecessors_input(v, run.steps)
                 argument = <PyObject*>gathered
             self.running += 1
             run.row.running += 1
-            run.status[v] = RUNNING
-            run.started[v] = self.now
+            run.steps[v].status = RUNNING
+            run.steps[v].started = self.now
             coro = PyObject_CallOneArg(spec.call, argument)
             if coro is NULL or not PyCoro_CheckExact(coro):
                 self.first_step(run, v, ACTIVITY_ATTEMPT, self.awaitable(run, v, coro), seat)
@@ -179,10 +181,10 @@ cdef class Driver(Crew):
             Py_DECREF(<object>coro)
             out = NULL
             sent = PyIter_Send(coro, <PyObject*>None, &out)
-            if sent == PYGEN_RETURN and run.status[v] == RUNNING and not seat_touched(seat):
+            if sent == PYGEN_RETURN and run.steps[v].status == RUNNING and not seat_touched(seat):
                 self.running -= 1
                 self.totals.steps_ended += 1
-                run.ended[v] = self.now
+                run.steps[v].ended = self.now
                 run_succeed(run, v, out)
             else:
                 self.after_first(run, v, ACTIVITY_ATTEMPT, outcome_of(sent, &out), out, seat)
@@ -213,8 +215,8 @@ cdef class Driver(Crew):
             error = raised
         self.take_slot(run, v)
         run.row.running += 1
-        run.status[v] = RUNNING
-        run.started[v] = self.now
+        run.steps[v].status = RUNNING
+        run.steps[v].started = self.now
         if error is None and spec.flags & FLAG_POLICY:
             self.handler.step_started(run, v)
         if error is not None:
@@ -319,10 +321,10 @@ cdef class Driver(Crew):
         if activity != ACTIVITY_ATTEMPT:
             self.handler.activity_ended(run, v, activity, outcome == OUT_RETURNED, value)
             return 0
-        if run.status[v] != RUNNING:
+        if run.steps[v].status != RUNNING:
             self.totals.late_outcomes += 1
             return 0
-        run.now = run.ended[v] = self.now
+        run.now = run.steps[v].ended = self.now
         if outcome == OUT_RAISED:
             self.handler.step_failed(run, v, value)
             return 0
@@ -364,37 +366,21 @@ cdef class Driver(Crew):
             return self.done(task, OUT_RETURNED if ok else OUT_RAISED, value)
         PyContext_Enter(task.context)
         try:
-            self.resume(task, task.take_scolding())
+            Scheduler.wake(self, task, task.take_scolding())
         finally:
             PyContext_Exit(task.context)
         return 0
 
     cdef int soon(self, StepTask task, object error) except -1:
-        task.bare = True
         task.scolding = error
         return self.enqueue(task, 1, 1 if task.run is None else task.run.row.lane)
 
-    cdef int wake(self, StepTask task) except -1:
+    cdef int wake(self, StepTask task, object error) except -1:
         if self.open:
             self.tick()
         else:
             self.open_turn()
-        return self.resume(task, None)
-
-    cdef int resume(self, StepTask task, object error) except -1:
-        """Step a suspended coroutine; the caller has entered its context."""
-        cdef PyObject* out
-        cdef Outcome outcome
-        before = swap_current(self.loop, task)
-        try:
-            outcome = task.step(error, &out)
-        finally:
-            swap_current(self.loop, before)
-        if outcome == OUT_WAITS:
-            return 0
-        value = <object>out
-        Py_DECREF(value)
-        return self.done(task, outcome, value)
+        return Scheduler.wake(self, task, error)
 
     cdef int done(self, StepTask task, Outcome outcome, object value) except -1:
         """The coroutine (or thread) of a task is over: so is what it did for its step; its run goes on."""

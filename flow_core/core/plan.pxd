@@ -30,9 +30,19 @@ cpdef enum Flag:
     FLAG_ALLOW_FAIL = 8     # its failure counts as an end like any other for its successors
     FLAG_POLICY = 16        # the policy wants to hear of the start and of success, too
 
-cdef struct StepSpec:
+cdef extern from "flow_core/slab.hpp" namespace "flow" nogil:
+    cdef struct StepState:          # of one step in one run
+        PyObject* output
+        double started, ended
+        int32_t waiting
+        uint16_t retries
+        uint8_t status
+
+cdef struct StepSpec:       # 32 bytes
     PyObject* call          # borrowed from Plan.calls
     int32_t source
+    int32_t indegree        # the start value of a run's join counter
+    uint32_t successors, successors_end     # places in Graph.succ
     uint16_t flags
     uint8_t kind
     uint8_t arity           # arguments of the call: (), (value) or (ctx, value)
@@ -47,7 +57,6 @@ cdef class Plan:
     cdef readonly long revision
     # --- the table, n rows in one block
     cdef StepSpec* specs
-    cdef int32_t* indegree                  # the start value of a run's join counters
     cdef uint32_t* roots
     cdef PyObject** names_of                # output names, borrowed from the items
     cdef uint32_t n, n_roots
@@ -65,4 +74,4 @@ cdef class Plan:
     cdef int read_graph(self) except -1
     cdef bint plain_row(self, object operation, StepSpec* row) except -1
     cdef bint direct_source(self, uint32_t v, object wanted, int32_t* source) except -1
-    cdef object predecessors_input(self, uint32_t v, PyObject** results)
+    cdef object predecessors_input(self, uint32_t v, StepState* steps)

@@ -42,12 +42,11 @@ cdef class Plan:
         self.n = <uint32_t>n
         self.calls, self.mappings, self.policies = [], {}, {}
         self.uniform = True
-        self.specs = <StepSpec*>PyMem_Calloc(n or 1, sizeof(StepSpec) + sizeof(PyObject*) + 2 * sizeof(uint32_t))
+        self.specs = <StepSpec*>PyMem_Calloc(n or 1, sizeof(StepSpec) + sizeof(PyObject*) + sizeof(uint32_t))
         if self.specs is NULL:
             raise MemoryError(f"no memory for a plan of {n} steps")
         self.names_of = <PyObject**>(self.specs + n)
-        self.indegree = <int32_t*>(self.names_of + n)
-        self.roots = <uint32_t*>(self.indegree + n)
+        self.roots = <uint32_t*>(self.names_of + n)
         self.read_graph()
 
     def __dealloc__(self):
@@ -61,8 +60,9 @@ cdef class Plan:
         cdef Graph g = self.graph
         cdef list sinks = []
         for v in range(self.n):
-            self.indegree[v] = <int32_t>(g.pred_ptr[v + 1] - g.pred_ptr[v])
-            if self.indegree[v] == 0:
+            self.specs[v].indegree = <int32_t>(g.pred_ptr[v + 1] - g.pred_ptr[v])
+            self.specs[v].successors, self.specs[v].successors_end = g.succ_ptr[v], g.succ_ptr[v + 1]
+            if self.specs[v].indegree == 0:
                 self.roots[self.n_roots] = v
                 self.n_roots += 1
             if g.succ_ptr[v + 1] == g.succ_ptr[v]:
@@ -74,6 +74,7 @@ cdef class Plan:
         """Fill the rows of plain steps; returns the indexes of the others, for `configure`."""
         cdef uint32_t v
         cdef StepSpec row
+        cdef StepSpec* mine
         cdef list special = []
         cdef object step, operation, last = None
         memset(&row, 0, sizeof(row))
@@ -94,10 +95,11 @@ cdef class Plan:
                     special.append(v)
                     continue
                 last = operation
-            if not self.direct_source(v, step.input, &row.source):
+            mine = self.specs + v
+            if not self.direct_source(v, step.input, &mine.source):
                 special.append(v)
                 continue
-            self.specs[v] = row
+            mine.call, mine.kind, mine.arity = row.call, row.kind, row.arity
         return special
 
     cdef bint plain_row(self, object operation, StepSpec* row) except -1:
@@ -118,8 +120,8 @@ cdef class Plan:
         cdef uint32_t k
         if wanted is None:
             source[0] = (
-                FROM_REQUEST if self.indegree[v] == 0
-                else <int32_t>g.pred[g.pred_ptr[v]] if self.indegree[v] == 1
+                FROM_REQUEST if self.specs[v].indegree == 0
+                else <int32_t>g.pred[g.pred_ptr[v]] if self.specs[v].indegree == 1
                 else FROM_PREDECESSORS
             )
             return True
@@ -203,13 +205,13 @@ cdef class Plan:
             self.outputs = {name: tuple(indexes) for name, indexes in made.items()}
         return self.outputs.get(output, ())
 
-    cdef object predecessors_input(self, uint32_t v, PyObject** results):
+    cdef object predecessors_input(self, uint32_t v, StepState* steps):
         """All predecessors' outputs by their names; a predecessor without one (it failed, was skipped) is left out."""
         cdef Graph g = self.graph
         cdef uint32_t k, p
         cdef dict values = {}
         for k in range(g.pred_ptr[v], g.pred_ptr[v + 1]):
             p = g.pred[k]
-            if results[p] is not NULL:
-                values[<object>self.names_of[p]] = <object>results[p]
+            if steps[p].output is not NULL:
+                values[<object>self.names_of[p]] = <object>steps[p].output
         return values

@@ -1,0 +1,76 @@
+"""`Slab`: the state of one execution as integers in one block, and what follows when a step ends."""
+
+from cpython.ref cimport PyObject, Py_DECREF, Py_INCREF
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libcpp.vector cimport vector
+
+from flow_core.core.plan cimport Plan, StepSpec, StepState
+from flow_core.core.status_table cimport (
+    ABORTED, ExecutionRow, FAILURE, PENDING, RUNNING, SKIPPED, STOPPED, SUCCESS, UNKNOWN,
+)
+
+
+cdef class Slab:
+    # --- what it runs
+    cdef readonly Plan plan
+    cdef readonly object request            # the input of the roots
+    # --- the block
+    cdef StepState* steps                   # count rows
+    cdef uint32_t* ready                    # ring of steps whose turn it is
+    cdef const uint32_t* succ               # of the graph
+    # --- the ring and the counters
+    cdef uint32_t count, head, queued, left # left: steps that have not ended
+    cdef ExecutionRow own                   # used when no table lends a row
+    cdef ExecutionRow* row
+    cdef double now                         # loop time, as of the driver's last look
+    cdef readonly bint doomed               # a step failed for good: only join="done" steps start
+
+    cdef int prepare(self, Plan plan, object request) except -1
+    cdef int settle(self, uint32_t v, bint ok) except -1
+    cdef void mark_skipped(self, uint32_t v, vector[uint32_t]* skipped)
+    cdef int end(self, uint32_t v, uint8_t status) except -1
+    cdef uint32_t index_of(self, object index, int status) except? 0xFFFFFFFF
+
+
+cdef inline void run_push(Slab run, uint32_t v) noexcept:
+    cdef uint32_t at = run.head + run.queued
+    if at >= run.count:
+        at -= run.count
+    run.ready[at] = v
+    run.queued += 1
+
+
+cdef inline uint32_t run_pop(Slab run) noexcept:
+    cdef uint32_t v = run.ready[run.head]
+    run.head += 1
+    if run.head == run.count:
+        run.head = 0
+    run.queued -= 1
+    return v
+
+
+cdef inline void run_output(Slab run, uint32_t v, PyObject* value) noexcept:
+    """Keep an output; steals the reference."""
+    cdef PyObject* old = run.steps[v].output
+    run.steps[v].output = value
+    if old is not NULL:
+        Py_DECREF(<object>old)
+
+
+cdef inline int run_succeed(Slab run, uint32_t v, PyObject* value) except -1:
+    """A running step succeeded: keep its output (the reference is stolen), release its successors."""
+    cdef StepSpec* spec = run.plan.specs + v
+    cdef uint32_t k, s
+    run_output(run, v, value)
+    run.steps[v].status = SUCCESS
+    run.row.succeeded += 1
+    run.row.running -= 1
+    run.left -= 1
+    if run.doomed or not run.plan.uniform:
+        return run.settle(v, True)
+    for k in range(spec.successors, spec.successors_end):
+        s = run.succ[k]
+        run.steps[s].waiting -= 1
+        if run.steps[s].waiting == 0:
+            run_push(run, s)
+    return 0
