@@ -4,7 +4,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from flow_core.core.ledger cimport Ledger
 from flow_core.core.run cimport Run
-from flow_core.core.task cimport Activity, Outcome, StepTask
+from flow_core.core.stepping cimport Outcome
+from flow_core.core.task cimport Activity, StepTask
 
 
 cdef class Crew(Ledger):

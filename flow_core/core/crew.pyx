@@ -7,7 +7,8 @@ here: stepping them (`Driver`).
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 
 from flow_core.core.plan cimport FLAG_NO_SLOT, FLAG_TIMEOUT
-from flow_core.core.task cimport ACTIVITY_ATTEMPT, OUT_RAISED
+from flow_core.core.stepping cimport OUT_RAISED
+from flow_core.core.task cimport ACTIVITY_ATTEMPT
 
 # A cancelled step may take this long (seconds) to clean up before its execution goes on without it.
 cdef double GRACE = 1.0
@@ -19,7 +20,7 @@ cdef class Crew(Ledger):
     cdef StepTask new_task(self, Run run, uint32_t v, Activity activity):
         cdef StepTask task = StepTask.__new__(StepTask)
         task._loop, task.scheduler, task.run, task.index = self.loop, self, run, v
-        task.activity, task.retrieved, task._log_destroy_pending = <uint8_t>activity, True, False
+        task.activity, task.retrieved = <uint8_t>activity, True
         self.set_deadline(run, v, activity, task)
         return task
 

@@ -6,7 +6,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from flow_core.core.crew cimport Crew
 from flow_core.core.run cimport Run
 from flow_core.core.seat cimport Seat
-from flow_core.core.task cimport Activity, Outcome, StepTask
+from flow_core.core.stepping cimport Outcome
+from flow_core.core.task cimport Activity, StepTask
 
 
 cdef class Driver(Crew):
@@ -31,5 +32,3 @@ cdef class Driver(Crew):
     cdef int first_step(self, Run run, uint32_t v, Activity activity, object coro, Seat seat) except -1
     cdef int after_first(
         self, Run run, uint32_t v, Activity activity, Outcome outcome, PyObject* out, Seat seat) except -1
-    # a step that suspended
-    cdef int resume(self, StepTask task, object error) except -1

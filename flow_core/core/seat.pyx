@@ -9,7 +9,7 @@ Lives here: entering, leaving, renewing. Does not live here: stepping coroutines
 
 import contextvars
 
-from flow_core.core.task cimport swap_current
+from flow_core.core.stepping cimport swap_current
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
@@ -78,7 +78,6 @@ cdef class Seat:
         self.task.run = self.run
         self.task.context = self.context
         self.task.retrieved = True
-        self.task._log_destroy_pending = False
         return 0
 
 

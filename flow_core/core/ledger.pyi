@@ -1,0 +1,42 @@
+import asyncio
+from collections import deque
+from typing import Any
+
+from flow_core.core.pacer import Pacer
+from flow_core.core.ready_queue import ReadyQueue
+from flow_core.core.run import Run
+from flow_core.core.status_table import StatusTable
+
+class Ledger(Pacer):
+    keep: int
+    limit: int
+    notify: bool
+    @property
+    def handler(self) -> Any: ...
+    @property
+    def table(self) -> StatusTable: ...
+    @property
+    def kept(self) -> deque[Any]: ...
+    @property
+    def live(self) -> int: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def blocked(self) -> ReadyQueue: ...
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        table: StatusTable,
+        handler: Any,
+        run_type: type[Run] = ...,
+        limit: int = 10_000,
+        keep: int = 1000,
+        nonce: int = 0,
+        **_: Any,
+    ) -> None: ...
+    def lookup(self, slot: int, generation: int) -> Any: ...
+    def runs_known(self) -> list[Any]: ...
+    def finish(self, run: Run, status: int, failure: BaseException | None = None) -> None: ...
+    def waiter(self, run: Run) -> asyncio.Future[None] | None: ...
+    def go_on(self, run: Run) -> None: ...

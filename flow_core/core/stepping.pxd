@@ -1,0 +1,15 @@
+"""Stepping coroutines from C, and who is the current task."""
+
+from cpython.ref cimport PyObject
+
+
+cdef enum Outcome:              # of one step of a coroutine
+    OUT_WAITS = 0               # it suspended
+    OUT_RETURNED = 1
+    OUT_RAISED = 2
+
+
+cdef Outcome send(object coro, PyObject** out) except *
+cdef Outcome throw(object coro, object error, PyObject** out) except *
+cdef object take_error()
+cdef object swap_current(object loop, object task)
