@@ -26,7 +26,7 @@ from flow_core.errors import (
     did_you_mean,
 )
 from flow_core.limits import MAX_STEPS
-from flow_core.step import Step
+from flow_core.step import ALL, Step
 
 __all__ = ["Definition"]
 
@@ -94,11 +94,13 @@ class Definition:
         """
         self._expect(revision)
         gone = self._get(step)
-        self._remove(gone)
+        order = tuple(self.topology) if self._outputs else ()
+        self.topology.remove(gone.id)
+        self._drop_output(gone)
         try:
             self._check_outputs()
-        except FlowError:
-            self._restore(gone)
+        except BaseException:
+            self._put_back(gone, None, order)
             raise
         return self._changed()
 
@@ -118,40 +120,51 @@ class Definition:
             )  # fmt: skip
         if new.id != gone.id:
             self._refuse_duplicates((new,))
-        self._remove(gone)
+        order = () if new.id == gone.id else tuple(self.topology)
+        self._drop_output(gone)
         try:
-            self._add(new)
-            try:
-                self._claim_outputs((new,))
-                self._check_outputs()
-            except FlowError:
-                self._remove(new)
-                raise
-        except FlowError:
-            self._restore(gone)
+            if order:
+                self.topology.remove(gone.id)
+                self._add(new)
+            else:
+                self.topology.replace(new.id, new, **_edges(new))
+        except BaseException:
+            self._put_back(gone, None, order)
+            raise
+        try:
+            self._claim_outputs((new,))
+            self._check_outputs()
+        except BaseException:
+            self._put_back(gone, new, order)
             raise
         return self._changed()
 
     def _add(self, step: Step) -> None:
-        from flow_core.step import ALL
+        self.topology.add(step.id, step, **_edges(step))
 
-        self.topology.add(
-            step.id,
-            step,
-            [name for name in step.after if name != ALL],
-            [name for name in step.before if name != ALL],
-            after_all=ALL in step.after,
-            before_all=ALL in step.before,
-            detached=step.manual,
-        )
+    def _put_back(self, step: Step, instead: Step | None, order: Sequence[str]) -> None:
+        """Undo a change: take out ``instead``, and let ``step`` be where it was.
 
-    def _restore(self, step: Step) -> None:
-        self._add(step)
+        Args:
+            order: ids as they were registered, when ``step`` was taken out; empty when it was replaced in its place.
+        """
+        if instead is not None:
+            self._drop_output(instead)
+            if instead.id != step.id:
+                self.topology.remove(instead.id)
+            else:
+                self.topology.replace(step.id, step, **_edges(step))
+        if order:
+            # A step comes in last. So those that were behind it go out and come in again.
+            self._add(step)
+            for name in order[order.index(step.id) + 1 :]:
+                later = self.topology.get(name)
+                self.topology.remove(name)
+                self._add(later)
         if step.output is not None:
             self._outputs.setdefault(step.output, []).append(step.id)
 
-    def _remove(self, step: Step) -> None:
-        self.topology.remove(step.id)
+    def _drop_output(self, step: Step) -> None:
         if step.output is not None:
             writers = self._outputs.get(step.output, [])
             if step.id in writers:
@@ -280,3 +293,14 @@ class Definition:
     def state(self) -> dict[str, Any]:
         """What this flow is now, for people: revision, number of steps, missing ids."""
         return {"name": self.name, "revision": self.revision, "steps": len(self), "unresolved": self.unresolved()}
+
+
+def _edges(step: Step) -> dict[str, Any]:
+    """The order a step declares, as `Topology` wants it."""
+    return {
+        "after": [name for name in step.after if name != ALL],
+        "before": [name for name in step.before if name != ALL],
+        "after_all": ALL in step.after,
+        "before_all": ALL in step.before,
+        "detached": step.manual,
+    }

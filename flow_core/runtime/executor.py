@@ -215,16 +215,10 @@ class Executor:
                 return known
         self._check_inputs(plan, options)
         if options.output is not None and not plan.writers(options.output):
-            names = {step.output_name for step in plan.items}
-            raise UnknownStep(
-                f"flow {plan.flow!r} has no output {options.output!r}",
-                fix=did_you_mean(options.output, names), flow=plan.flow,
-            )  # fmt: skip
+            near = did_you_mean(options.output, {step.output_name for step in plan.items})
+            raise UnknownStep(f"flow {plan.flow!r} has no output {options.output!r}", fix=near, flow=plan.flow)
         run = self._prepare(plan, request, options, 0 if parent is None else parent.depth + 1)
-        run.parent = parent
-        if options.id is not None:
-            run.name = options.id
-            self._named[options.id] = run
+        run.parent, run.name = parent, options.id
         return self._launch(run)
 
     def _prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0) -> Execution:
@@ -232,10 +226,17 @@ class Executor:
         return run
 
     def _launch(self, run: Execution) -> Execution:
-        if run.options.timeout is not None:
-            assert self._performer is not None
-            self._performer.begin(run)
-        self.driver.launch(run)
+        assert self._performer is not None
+        try:
+            if run.name is not None:
+                self._named[run.name] = run
+            if run.options.timeout is not None:
+                self._performer.begin(run)
+            self.driver.launch(run)
+        except BaseException:  # no memory: it ends here, and its id is free
+            self._performer.feed(run, e.AbortAsked(reason="not started: no memory"))
+            self._named.pop(run.name, None)
+            raise
         return run
 
     def start_plain(self, plan: Plan, request: Any) -> Execution:
@@ -254,9 +255,7 @@ class Executor:
 
     def _same(self, plan: Plan, request: Any, name: str) -> Execution | None:
         known = self._named.get(name)
-        if known is None:
-            return None
-        if known.flow != plan.flow or known.request != request:
+        if known is not None and (known.flow != plan.flow or known.request != request):
             what = f"flow {known.flow!r}" if known.flow != plan.flow else "another request"
             raise ExecutionConflict(
                 f"execution {name!r} exists, with {what}", fix="use another id", flow=plan.flow, execution=known
