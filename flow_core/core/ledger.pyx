@@ -74,7 +74,7 @@ cdef class Ledger(Pacer):
     def lookup(self, size_t slot, unsigned int generation):
         """The run in a slot, when it is still the one of that generation; else None."""
         cdef ExecutionRow* row
-        if slot >= self.capacity or slot >= <size_t>len(self.table):
+        if slot >= self.capacity or slot >= <size_t>self.table.table.high_water:
             return None
         row = self.table.row_ptr(<uint32_t>slot)
         if row.status == UNKNOWN or (row.generation & 0x3FFFF) != generation:
@@ -85,7 +85,7 @@ cdef class Ledger(Pacer):
         """All runs that are live, kept, or held by somebody, in no particular order."""
         cdef size_t slot
         found = []
-        for slot in range(min(self.capacity, <size_t>len(self.table))):
+        for slot in range(min(self.capacity, <size_t>self.table.table.high_water)):
             if self.table.row_ptr(<uint32_t>slot).status != UNKNOWN:
                 found.append(<object>self.runs[slot])
         return found

@@ -193,14 +193,17 @@ class Executor:
             await self._admission.enter()
 
     def _ended(self) -> None:
-        """An execution ended: somebody who waits may start, and what is too old is forgotten."""
-        driver = self._driver
-        keep = self._options.keep
+        """An execution ended: somebody who waits may start."""
+        self._forget()
+        self._admission.call_next()
+
+    def _forget(self) -> None:
+        """Forget what is too old, when ``keep`` is a time."""
+        driver, keep = self._driver, self._options.keep
         if driver is not None and not isinstance(keep, int):
             oldest = driver.time - keep.total_seconds()
             while driver.kept and driver.kept[0].span[1] < oldest:
                 driver.kept.popleft()
-        self._admission.call_next()
 
     def start(
         self, plan: Plan, request: Any, options: ExecuteOptions | None = None, parent: Execution | None = None
@@ -328,6 +331,7 @@ class Executor:
         Raises:
             UnknownExecution: naming the flow it belongs to when that is not ``flow``.
         """
+        self._forget()
         found: Execution | None = self._named.get(id)
         if found is None and self._driver is not None:
             place = parse_id(id, self._nonce)
@@ -377,6 +381,7 @@ class Executor:
         """Executions that are live or remembered, oldest first, at most ``limit``, after the one with id ``cursor``."""
         if self._driver is None:
             return []
+        self._forget()
         found: list[Execution] = sorted(self._driver.runs_known(), key=lambda run: run.id_words)
         if cursor is not None:
             after = words_of(cursor) or self.find(None, cursor).id_words
