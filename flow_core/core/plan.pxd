@@ -75,3 +75,4 @@ cdef class Plan:
     cdef bint plain_row(self, object operation, StepSpec* row) except -1
     cdef bint direct_source(self, uint32_t v, object wanted, int32_t* source) except -1
     cdef object predecessors_input(self, uint32_t v, StepState* steps)
+    cdef int keep_last(self, dict values, set predecessors, StepState* steps) except -1

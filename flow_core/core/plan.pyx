@@ -209,9 +209,23 @@ cdef class Plan:
         """All predecessors' outputs by their names; a predecessor without one (it failed, was skipped) is left out."""
         cdef Graph g = self.graph
         cdef uint32_t k, p
+        cdef Py_ssize_t found = 0
         cdef dict values = {}
         for k in range(g.pred_ptr[v], g.pred_ptr[v + 1]):
             p = g.pred[k]
             if steps[p].output is not NULL:
                 values[<object>self.names_of[p]] = <object>steps[p].output
+                found += 1
+        if len(values) < found:
+            self.keep_last(values, {g.pred[k] for k in range(g.pred_ptr[v], g.pred_ptr[v + 1])}, steps)
         return values
+
+    cdef int keep_last(self, dict values, set predecessors, StepState* steps) except -1:
+        """Two predecessors wrote the same output: what the later one of them wrote counts."""
+        cdef uint32_t p
+        for name in values:
+            for writer in self.writers(name):
+                p = writer
+                if writer in predecessors and steps[p].output is not NULL:
+                    values[name] = <object>steps[p].output
+        return 0

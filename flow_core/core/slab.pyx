@@ -120,7 +120,7 @@ cdef class Slab:
                     elif self.steps[s].waiting == 0:
                         run_push(self, s)
                 elif join == JOIN_ANY:
-                    if ok and self.steps[s].waiting < TAKEN - <int32_t>self.count:
+                    if self.steps[v].status == SUCCESS and self.steps[s].waiting < TAKEN - <int32_t>self.count:
                         self.steps[s].waiting += TAKEN
                         run_push(self, s)
                     elif self.steps[s].waiting == 0:

@@ -1,24 +1,22 @@
 """`Definition`: the steps of one flow, registered one by one by owners that don't know each other.
 
-Lives here: adding, deleting, replacing with compare-and-set on the revision, the refusal of cycles and of unordered
-writers of one output, and the cache of compiled plans. Does not live here: the cycle check itself (`core.topology`), how
-a plan is made (`engine/plan.py`), which flows there are (`flow.py`).
+Lives here: adding, deleting, replacing with compare-and-set on the revision, and the cache of compiled plans. Does not
+live here: the refusal of cycles (`core.topology`) and of unordered writers of one output (``engine/outputs.py``), how a
+plan is made (``engine/plan.py``), which flows there are (``flow.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
-from typing import Any
+from contextlib import ExitStack, contextmanager
 
 from flow_core.core.plan import Plan
 from flow_core.core.topology import Topology
+from flow_core.engine.outputs import Outputs
 from flow_core.engine.plan import Bindings, compile_plan
 from flow_core.errors import (
     DuplicateStep,
-    FlowError,
     LimitExceeded,
-    OutputConflict,
     RegistrationError,
     RevisionConflict,
     UnknownStep,
@@ -26,9 +24,12 @@ from flow_core.errors import (
     did_you_mean,
 )
 from flow_core.limits import MAX_STEPS
-from flow_core.step import ALL, Step
+from flow_core.step import Step
 
 __all__ = ["Definition"]
+
+#: Plans of one revision that are kept: the whole flow's, and those of the start steps that were asked for last.
+MOST_PLANS = 64
 
 
 class Definition:
@@ -41,28 +42,29 @@ class Definition:
         name: of the flow.
     """
 
-    __slots__ = ("_outputs", "_plans", "name", "revision", "topology")
+    __slots__ = ("_bound", "_outputs", "_plans", "name", "revision", "topology")
 
     def __init__(self, name: str) -> None:
         self.name = name
         #: Number of changes so far; 0 is a flow nobody has registered a step in.
         self.revision = 0
         self.topology = Topology()
-        #: Explicit output name -> ids of the steps that write it. Default outputs are the ids, which are unique.
-        self._outputs: dict[str, list[str]] = {}
-        #: (start step or None, version of the bindings) -> plan of the current revision.
-        self._plans: dict[tuple[str | None, int], Plan] = {}
+        self._outputs = Outputs(name, self.topology)
+        #: Start step or None -> plan of the current revision, compiled with bindings of version `_bound`.
+        self._plans: dict[str | None, Plan] = {}
+        self._bound = 0
 
     def __len__(self) -> int:
         return len(self.topology)
 
     def __iter__(self) -> Iterator[Step]:
-        return (self.topology.get(name) for name in self.topology)
+        """The steps in the order of their registration; a replaced one keeps its place."""
+        return map(self.topology.get, self.topology)
 
     def __contains__(self, step: object) -> bool:
         return step in self.topology
 
-    # --- changes ---------------------------------------------------------------------------------------------------
+    # --- changes ----------------------------------------------------------------------------------------------------
 
     def create(self, steps: Sequence[Step], revision: int | None = None) -> int:
         """Add steps, all or none; returns the new revision.
@@ -71,19 +73,18 @@ class Definition:
             DuplicateStep, CycleError, OutputConflict, LimitExceeded, RevisionConflict.
         """
         self._expect(revision)
-        if len(self) + len(steps) > MAX_STEPS:
-            raise LimitExceeded(f"flow {self.name!r} would have {len(self) + len(steps)} steps, MAX_STEPS is {MAX_STEPS}")
-        self._refuse_duplicates(steps)
-        if len(steps) == 1:
-            self._add(steps[0])
-        else:
-            self.topology.add_many(steps)
-        try:
-            self._claim_outputs(steps)
-        except FlowError:
-            for step in steps:
-                self.topology.remove(step.id)
-            raise
+        count = len(self) + len(steps)
+        if count > MAX_STEPS:
+            message = f"flow {self.name!r} would have {count} steps, MAX_STEPS is {MAX_STEPS}"
+            raise LimitExceeded(message, flow=self.name)
+        with self._blamed(), ExitStack() as undo:
+            try:
+                self.topology.add_many(steps)
+            except ValueError:
+                raise self._duplicate(steps) from None
+            undo.callback(self._remove, steps)
+            self._outputs.claim(steps)
+            undo.pop_all()
         return self._changed()
 
     def delete(self, step: str | Step, revision: int | None = None) -> int:
@@ -94,21 +95,18 @@ class Definition:
         """
         self._expect(revision)
         gone = self._get(step)
-        order = tuple(self.topology) if self._outputs else ()
-        self.topology.remove(gone.id)
-        self._drop_output(gone)
-        try:
-            self._check_outputs()
-        except BaseException:
-            self._put_back(gone, None, order)
-            raise
+        with self._blamed(), ExitStack() as undo:
+            self._withdraw(gone, undo)
+            self._outputs.check()
+            undo.pop_all()
+        self._remove((gone,))
         return self._changed()
 
     def replace(self, old: str | Step, new: Step, revision: int | None = None) -> int:
         """Put ``new`` where ``old`` was, in one revision. Returns it.
 
         Raises:
-            as `create` and `delete`; when ``old`` is a Step, also RevisionConflict if the one registered differs from it.
+            as `create` and `delete`; when ``old`` is a Step, also RevisionConflict if the one registered differs.
         """
         self._expect(revision)
         gone = self._get(old)
@@ -118,59 +116,46 @@ class Definition:
                 expected=self.revision, actual=self.revision, flow=self.name, step=old.id,
                 fix="look it up again, and decide again",
             )  # fmt: skip
-        if new.id != gone.id:
-            self._refuse_duplicates((new,))
-        order = () if new.id == gone.id else tuple(self.topology)
-        self._drop_output(gone)
-        try:
-            if order:
-                self.topology.remove(gone.id)
-                self._add(new)
+        renamed = new.id != gone.id
+        if renamed and new.id in self.topology:
+            raise self._duplicate((new,))
+        with self._blamed(), ExitStack() as undo:
+            self._withdraw(gone, undo)
+            if renamed:
+                self.topology.add_many((new,))
+                undo.callback(self._remove, (new,))
             else:
-                self.topology.replace(new.id, new, **_edges(new))
-        except BaseException:
-            self._put_back(gone, None, order)
-            raise
-        try:
-            self._claim_outputs((new,))
-            self._check_outputs()
-        except BaseException:
-            self._put_back(gone, new, order)
-            raise
+                self._redeclare(new)
+            self._outputs.claim((new,))
+            undo.callback(self._outputs.release, new)
+            self._outputs.check()
+            undo.pop_all()
+        if renamed:
+            self._remove((gone,))
         return self._changed()
 
-    def _add(self, step: Step) -> None:
-        self.topology.add(step.id, step, **_edges(step))
+    def _withdraw(self, step: Step, undo: ExitStack) -> None:
+        """Take back what a step says about order and output. Its place stays, should it return."""
+        self._outputs.release(step)
+        undo.callback(self._outputs.claim, (step,))
+        self.topology.replace(step.id, step, detached=True)
+        undo.callback(self._redeclare, step)
 
-    def _put_back(self, step: Step, instead: Step | None, order: Sequence[str]) -> None:
-        """Undo a change: take out ``instead``, and let ``step`` be where it was.
+    def _redeclare(self, step: Step) -> None:
+        self.topology.replace(step.id, step, step.after, step.before, detached=step.manual)
 
-        Args:
-            order: ids as they were registered, when ``step`` was taken out; empty when it was replaced in its place.
-        """
-        if instead is not None:
-            self._drop_output(instead)
-            if instead.id != step.id:
-                self.topology.remove(instead.id)
-            else:
-                self.topology.replace(step.id, step, **_edges(step))
-        if order:
-            # A step comes in last. So those that were behind it go out and come in again.
-            self._add(step)
-            for name in order[order.index(step.id) + 1 :]:
-                later = self.topology.get(name)
-                self.topology.remove(name)
-                self._add(later)
-        if step.output is not None:
-            self._outputs.setdefault(step.output, []).append(step.id)
+    def _remove(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            self.topology.remove(step.id)
 
-    def _drop_output(self, step: Step) -> None:
-        if step.output is not None:
-            writers = self._outputs.get(step.output, [])
-            if step.id in writers:
-                writers.remove(step.id)
-            if not writers:
-                self._outputs.pop(step.output, None)
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """Errors of those who don't know the flow get its name."""
+        try:
+            yield
+        except RegistrationError as error:
+            error.flow = self.name
+            raise
 
     def _changed(self) -> int:
         self.revision += 1
@@ -191,68 +176,29 @@ class Definition:
         name = step.id if isinstance(step, Step) else step
         found: Step | None = self.topology.get(name)
         if found is None:
-            ids = (known.id for known in self)
             raise UnknownStep(
-                f"flow {self.name!r} has no step {name!r}", fix=did_you_mean(name, ids), flow=self.name, step=name
-            )
+                f"flow {self.name!r} has no step {name!r}",
+                fix=did_you_mean(name, self.topology), flow=self.name, step=name,
+            )  # fmt: skip
         return found
 
-    def _refuse_duplicates(self, steps: Sequence[Step]) -> None:
-        twice = None
-        if len({step.id for step in steps}) < len(steps):
-            seen: set[str] = set()
-            twice = next(step for step in steps if step.id in seen or seen.add(step.id))  # type: ignore[func-returns-value]
-        elif len(self):
-            twice = next((step for step in steps if step.id in self.topology), None)
-        if twice is not None:
-            raise DuplicateStep(
-                f"flow {self.name!r} has a step {twice.id!r} already",
-                fix="use replace_step, or another id", flow=self.name, step=twice.id,
-            )  # fmt: skip
-
-    def _claim_outputs(self, steps: Sequence[Step]) -> None:
-        """Register explicit outputs; on a conflict take them back and raise."""
-        if not self._outputs and all(step.output is None for step in steps):
-            return
-        claimed = []
-        try:
-            for step in steps:
-                if step.output is not None:
-                    self._outputs.setdefault(step.output, []).append(step.id)
-                    claimed.append(step)
-                if step.output_name in self._outputs:
-                    self._check_output(step.output_name)
-        except OutputConflict:
-            for step in claimed:
-                assert step.output is not None
-                self._outputs[step.output].remove(step.id)
-                if not self._outputs[step.output]:
-                    del self._outputs[step.output]
-            raise
-
-    def _check_outputs(self) -> None:
-        for output in self._outputs:
-            self._check_output(output)
-
-    def _check_output(self, output: str) -> None:
-        writers = list(dict.fromkeys(self._outputs.get(output, ())))
-        namesake = self.topology.get(output)
-        if namesake is not None and namesake.output is None:
-            writers.append(output)
-        for one, other in combinations(writers, 2):
-            if not (self.topology.reaches(one, other) or self.topology.reaches(other, one)):
-                raise OutputConflict(
-                    f"steps {one!r} and {other!r} of flow {self.name!r} both write output {output!r}, and no order "
-                    "says which is last",
-                    fix=f"order them (after=[{one!r}]), or give one another output=", flow=self.name, step=other,
-                )  # fmt: skip
+    def _duplicate(self, steps: Sequence[Step]) -> DuplicateStep:
+        """The error for the first of these steps whose id is taken, by a registered one or by another of them."""
+        seen: set[str] = set()
+        for step in steps:
+            if step.id in seen or step.id in self.topology:
+                break
+            seen.add(step.id)
+        return DuplicateStep(
+            f"flow {self.name!r} has a step {step.id!r} already",
+            fix="use replace_step, or another id", flow=self.name, step=step.id,
+        )  # fmt: skip
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def unresolved(self) -> dict[str, list[str]]:
         """Ids that steps name and nobody registered yet -> the steps that name them."""
-        missing: dict[str, list[str]] = self.topology.unresolved()
-        return missing
+        return self.topology.unresolved()
 
     def plan(self, bindings: Bindings, start: str | None = None) -> Plan:
         """The plan of the current revision, compiled once.
@@ -264,43 +210,30 @@ class Definition:
         Raises:
             UnresolvedSteps: named steps are missing.
             UnknownStep: ``start`` does not exist.
-            RegistrationError: an input that no earlier step writes, an unknown predicate.
+            InvalidStep: a step reads an output that is written, but not before it; a predicate nobody registered.
         """
-        key = (start, bindings.version)
-        plan = self._plans.get(key)
+        if bindings.version != self._bound:
+            self._plans.clear()
+            self._bound = bindings.version
+        plan = self._plans.get(start)
         if plan is None:
             if start is not None:
                 self._get(start)
             self._refuse_unresolved()
-            try:
+            with self._blamed():
                 plan = compile_plan(self.name, self.revision, self.topology, bindings, start)
-            except RegistrationError as error:
-                error.flow = self.name
-                raise
-            self._plans[key] = plan
+            while len(self._plans) >= MOST_PLANS:
+                del self._plans[next(iter(self._plans))]
+            self._plans[start] = plan
         return plan
 
     def _refuse_unresolved(self) -> None:
         missing = self.unresolved()
         if missing:
-            shown = ", ".join(f"{name!r} (named by {', '.join(map(repr, by[:3]))})" for name, by in list(missing.items())[:5])
+            some = list(missing.items())[:5]
+            shown = ", ".join(f"{name!r} (named by {', '.join(map(repr, by[:3]))})" for name, by in some)
             raise UnresolvedSteps(
                 f"flow {self.name!r} waits for {len(missing)} step(s) that nobody registered: {shown}",
                 missing=missing, flow=self.name,
                 fix='register them, or execute with unresolved="wait"',
             )  # fmt: skip
-
-    def state(self) -> dict[str, Any]:
-        """What this flow is now, for people: revision, number of steps, missing ids."""
-        return {"name": self.name, "revision": self.revision, "steps": len(self), "unresolved": self.unresolved()}
-
-
-def _edges(step: Step) -> dict[str, Any]:
-    """The order a step declares, as `Topology` wants it."""
-    return {
-        "after": [name for name in step.after if name != ALL],
-        "before": [name for name in step.before if name != ALL],
-        "after_all": ALL in step.after,
-        "before_all": ALL in step.before,
-        "detached": step.manual,
-    }

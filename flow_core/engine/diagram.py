@@ -19,32 +19,35 @@ _COLOURS = {
 
 
 def edges_of(steps: Iterable[Step]) -> list[tuple[str, str]]:
-    """(earlier, later) pairs of ids, in the order they were declared, each once. ALL is drawn as such."""
-    edges = {}
+    """(earlier, later) pairs of ids, in the order they were declared, each once. `ALL` stays `ALL`."""
+    edges: dict[tuple[str, str], None] = {}
     for step in steps:
         for before in step.after:
-            edges["ALL" if before == ALL else before, step.id] = None
+            edges[before, step.id] = None
         for after in step.before:
-            edges[step.id, "ALL" if after == ALL else after] = None
+            edges[step.id, after] = None
     return list(edges)
 
 
 def to_mermaid(steps: Iterable[Step], statuses: Mapping[str, Status] | None = None) -> str:
     """A Mermaid flowchart. Steps are coloured by status when ``statuses`` gives one; missing ids are dashed."""
     steps = list(steps)
-    names = _names(steps)
-    lines = ["flowchart TD"]
+    nodes = _nodes(steps)
     known = {step.id for step in steps}
-    for name, node in names.items():
-        lines.append(f'    {node}["{name}"]' if name in known else f'    {node}(["{name}?"])')
-    lines += [f"    {names[one]} --> {names[other]}" for one, other in edges_of(steps)]
+    missing = [name for name in nodes if name not in known and name != ALL]
+    lines = ["flowchart TD"]
+    for name, node in nodes.items():
+        shape = "{{ALL}}" if name == ALL else f'["{name}"]' if name in known else f'(["{name}?"])'
+        lines.append(f"    {node}{shape}")
+    lines += [f"    {nodes[one]} --> {nodes[other]}" for one, other in edges_of(steps)]
     for step in steps:
         if step.fallback is not None:
-            lines.append(f'    {names[step.id]} -. fallback .-> {names[step.id]}f["{step.fallback.operation.name}"]')
-    lines += [f"    style {names[n]} stroke-dasharray: 4" for n in names if n not in known]
+            label = step.fallback.operation.name.replace('"', "#quot;")
+            lines.append(f'    {nodes[step.id]} -. fallback .-> {nodes[step.id]}f["{label}"]')
+    lines += [f"    style {nodes[name]} stroke-dasharray: 4" for name in missing]
     for name, status in (statuses or {}).items():
-        if name in names:
-            lines.append(f"    style {names[name]} fill:{_COLOURS[status]}")
+        if name in nodes and status in _COLOURS:
+            lines.append(f"    style {nodes[name]} fill:{_COLOURS[status]}")
     return "\n".join(lines)
 
 
@@ -53,18 +56,21 @@ def to_dot(steps: Iterable[Step], statuses: Mapping[str, Status] | None = None) 
     steps = list(steps)
     known = {step.id for step in steps}
     lines = ["digraph flow {", "    rankdir=TB; node [shape=box, style=filled, fillcolor=white];"]
-    for name in _names(steps):
-        status = (statuses or {}).get(name)
-        extra = f' [fillcolor="{_COLOURS[status]}"]' if status is not None else ""
-        lines.append(f'    "{name}"{extra};' if name in known else f'    "{name}" [style=dashed];')
+    for name in _nodes(steps):
+        colour = _COLOURS.get((statuses or {}).get(name, Status.UNKNOWN))
+        if name == ALL:
+            lines.append(f'    "{ALL}" [label="ALL", shape=hexagon];')
+        elif name not in known:
+            lines.append(f'    "{name}" [style=dashed];')
+        else:
+            lines.append(f'    "{name}"' + (f' [fillcolor="{colour}"];' if colour else ";"))
     lines += [f'    "{one}" -> "{other}";' for one, other in edges_of(steps)]
     return "\n".join([*lines, "}"])
 
 
-def _names(steps: list[Step]) -> dict[str, str]:
-    """Id -> node name: ids hold characters that Mermaid gives meaning to."""
-    names = {step.id: "" for step in steps}
-    for one, other in edges_of(steps):
-        names.setdefault(one, "")
-        names.setdefault(other, "")
-    return {name: f"n{i}" for i, name in enumerate(names)}
+def _nodes(steps: list[Step]) -> dict[str, str]:
+    """Id -> name of its node: ids hold characters that Mermaid gives meaning to."""
+    names = [step.id for step in steps]
+    for edge in edges_of(steps):
+        names += edge
+    return {name: f"n{i}" for i, name in enumerate(dict.fromkeys(names))}

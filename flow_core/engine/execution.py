@@ -1,36 +1,41 @@
 """`Machine`: what follows from everything that is not plain success. Events in, commands out.
 
-Theory. A `core.Run` knows which steps are ready, running and over; plain success never leaves it. The machine is made for
-an execution at its first failure, timer, pause or abort, and moves through phases::
+Theory. A `core.Run` knows which steps are ready, running and over; plain success never leaves it. The machine is made
+for an execution at its first failure, timer, pause or abort, and moves through phases::
 
-    FORWARD ──a step failed for good──> FAILING ──everything under way ended──> (ROLLING_BACK) ──> over: FAILURE
-       │                                                                             ^
-       ├──abort, stop, timeout──> CANCELLING ──coroutines ended, or the grace passed──┘──────────> over: ABORTED, STOPPED,
-       │                                                                                                 FAILURE
-       └──every step ended──> over: SUCCESS
+    FORWARD ──a step failed for good──> FAILING ─────everything ended────> [ROLLING_BACK] ──> OVER: FAILURE
+       │                                   │                                      ^
+       ├──abort, stop, timeout─────────────┴──> CANCELLING ──everything ended─────┘─────────> OVER: ABORTED, STOPPED,
+       │                                                                                            FAILURE
+       └──every step ended──> OVER: SUCCESS
 
 A pause is no phase but a flag: it can fall into any of them. While it is set timers are frozen with what was left of
 them, and fallbacks and compensations wait; both are taken up by the resume.
 
-After a failure only steps with ``join="done"`` (clean-ups) start; running ones end and are recorded, so that they can be
-compensated. Compensations run one at a time, in reverse topological order, each with the output of its step as input.
+FAILING: only steps with ``join="done"`` (clean-ups) start, and only they are retried; running ones end and are
+recorded, so that they can be compensated. CANCELLING: every step has ended; what is left are coroutines that clean up,
+for `GRACE` seconds at most. ROLLING_BACK: compensations run one at a time, in reverse topological order, each with the
+output of its step as input; no timeout cuts that short, and of all requests only a stop does. Whatever decided the end
+first stays the reason of it, or the cause of the reason.
 
 Lives here: that theory as code, with `check` for its invariants. Does not live here: performing commands (floor 2),
-computing delays (``engine/policy.py``).
+computing delays (``engine/policy.py``), the book of timers (``engine/alarms.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from flow_core.core.run import Intent, Run
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
+from flow_core.engine.alarms import Alarms
 from flow_core.engine.plan import StepPolicy
 from flow_core.engine.policy import next_delay, resolve_retry
-from flow_core.errors import ExecutionAborted, ExecutionStopped, ExecutionTimeout, IllegalMove, StepFailed, StepTimeout
+from flow_core.engine.verdicts import aborted, step_failed, stopped, timed_out
+from flow_core.errors import IllegalMove
 from flow_core.options import Retry
 from flow_core.status import Status
 from flow_core.step import Step
@@ -82,111 +87,119 @@ class Machine:
         self.recovered: set[int] = set()
         #: Errors of compensations; they never hide the first error.
         self.compensation_errors: dict[int, BaseException] = {}
-        #: Timers that are set -> when they ring (loop time). Disjoint from `frozen`.
-        self.timers: dict[e.Timer, float] = {}
-        #: Timers stopped by a pause -> seconds that were left.
-        self.frozen: dict[e.Timer, float] = {}
+        #: Steps whose total_timeout is over while an attempt runs: no other follows.
+        self.out_of_time: set[int] = set()
         #: Fallbacks and compensations that wait for the resume.
         self.waiting: list[e.StartActivity] = []
         #: Steps still to compensate, the next one last.
         self.to_compensate: list[int] = []
-        self._now = 0.0
         self._out: list[e.Command] = []
-        self._on: dict[type, Callable[[Any], None]] = {
-            e.StepStarted: self._on_started,
-            e.StepSucceeded: self._on_succeeded,
-            e.StepFailed: self._on_failed,
-            e.ActivityEnded: self._on_activity,
-            e.TimerRang: self._on_timer,
-            e.PauseAsked: self._on_pause,
-            e.ResumeAsked: self._on_resume,
-            e.AbortAsked: self._on_abort,
-            e.StopAsked: self._on_stop,
-            e.Settled: self._on_settled,
-        }
+        self._alarms = Alarms(self._out)
+
+    @property
+    def timers(self) -> dict[e.Timer, float]:
+        """Timers that are set -> when they ring (loop time)."""
+        return self._alarms.deadlines
+
+    @property
+    def frozen(self) -> dict[e.Timer, float]:
+        """Timers stopped by a pause -> seconds that were left."""
+        return self._alarms.frozen
+
+    def begin(self, now: float) -> list[e.Command]:
+        """Set the execution's own timer, when it has a timeout."""
+        self._alarms.now = now
+        if self.timeout is not None:
+            self._alarms.set(EXECUTION, self.timeout)
+        return self._taken()
 
     def handle(self, event: e.Event, now: float) -> list[e.Command]:
         """Take in one event at loop time ``now`` (seconds); returns what is to be done, in this order.
 
         Raises:
-            IllegalMove: a pause or resume that makes no sense now.
+            IllegalMove: a pause that makes no sense now.
         """
-        self._now = now
-        self._out = []
+        self._alarms.now = now
         if self.phase is not Phase.OVER:
-            self._on[type(event)](event)
-        return self._out
+            self._ON[type(event)](self, event)
+        return self._taken()
 
-    def begin(self, now: float) -> list[e.Command]:
-        """Set the execution's own timer, when it has a timeout."""
-        self._now, self._out = now, []
-        if self.timeout is not None:
-            self._set(EXECUTION, self.timeout)
-        return self._out
+    def _taken(self) -> list[e.Command]:
+        commands = self._out.copy()
+        self._out.clear()
+        return commands
 
-    # --- attempts --------------------------------------------------------------------------------------------------
+    # --- attempts -----------------------------------------------------------------------------------------------------
 
     def _on_started(self, event: e.StepStarted) -> None:
-        total = self._policy(event.step)
-        if total is not None and total.total_timeout is not None and (TOTAL, event.step) not in self.timers:
-            self._set((TOTAL, event.step), total.total_timeout)
+        policy = self._policy(event.step)
+        total = (TOTAL, event.step)
+        if policy is not None and policy.total_timeout is not None and total not in self._alarms:
+            self._alarms.set(total, policy.total_timeout)
 
     def _on_succeeded(self, event: e.StepSucceeded) -> None:
-        self._cancel((TOTAL, event.step))
+        self._alarms.cancel((TOTAL, event.step))
 
     def _on_failed(self, event: e.StepFailed) -> None:
         step, error = event.step, event.error
-        self.errors[step] = error
         if self.run.step_status(step) != Status.RUNNING:
             return  # abandoned meanwhile
-        policy = self._policy(step)
-        own = policy.retry if policy is not None else None
-        delay = None if self.phase is not Phase.FORWARD else next_delay(resolve_retry(own, self.retries), self.run.attempt(step), error, event.random)
-        if delay is not None and self._in_time(step, delay):
-            self.run.retry(step)
-            self._set((RETRY, step), delay)
-        elif policy is not None and policy.fallback is not None:
-            self._cancel((TOTAL, step))
-            self._start_fallback(step, error)
+        self.errors[step] = error
+        delay = self._retry_delay(event)
+        if delay is None:
+            self._give_up(step, error)
         else:
+            self.run.retry(step)
+            self._alarms.set((RETRY, step), delay)
+
+    def _retry_delay(self, event: e.StepFailed) -> float | None:
+        """Seconds until the next attempt, None when there is none."""
+        step = event.step
+        if step in self.out_of_time or not (self.phase is Phase.FORWARD or self._is_clean_up(step)):
+            return None
+        policy = self._policy(step)
+        retry = resolve_retry(None if policy is None else policy.retry, self.retries)
+        delay = next_delay(retry, self.run.attempt(step), event.error, event.random)
+        left = self._alarms.left((TOTAL, step))
+        return delay if delay is None or left is None or delay < left else None
+
+    def _is_clean_up(self, step: int) -> bool:
+        item: Step = self.run.plan.items[step]
+        return item.join == "done"
+
+    def _give_up(self, step: int, error: BaseException) -> None:
+        """The last attempt failed: the fallback's turn, when there is one."""
+        policy = self._policy(step)
+        if policy is None or policy.fallback is None:
             self._fail(step, error)
-
-    def _in_time(self, step: int, delay: float) -> bool:
-        deadline = self.timers.get((TOTAL, step))
-        return deadline is None or self._now + delay < deadline
-
-    def _start_fallback(self, step: int, error: BaseException) -> None:
+            return
+        self._alarms.cancel((TOTAL, step))
         try:
             value = self.run.input(step)
         except Exception:  # there is no input to give: the error said so
             self._fail(step, error)
-            return
-        self._start(e.StartActivity(step, Activity.ACTIVITY_FALLBACK, value))
+        else:
+            self._start(e.StartActivity(step, Activity.ACTIVITY_FALLBACK, value))
 
     def _fail(self, step: int, error: BaseException) -> None:
         """The step failed for good."""
-        self._cancel((TOTAL, step))
-        policy = self._policy(step)
-        self.errors[step] = error
+        self._alarms.cancel((TOTAL, step))
         self.run.fail(step)
+        policy = self._policy(step)
         if self.phase is Phase.FORWARD and not (policy is not None and policy.allow_fail):
             self.phase = Phase.FAILING
-            self.verdict = (Status.FAILURE, self._describe(step, error))
+            self.verdict = (Status.FAILURE, step_failed(self.run, step, error))
             self.run.doom()
-            self._abandon_retries(Status.ABORTED)
+            self._abandon_retries()
         self._out.append(e.GoOn())
 
-    def _describe(self, step: int, error: BaseException) -> StepFailed:
-        item: Step = self.run.plan.items[step]
-        flow = self.run.plan.flow
-        attempt = self.run.attempt(step)
-        tries = "" if attempt == 1 else f" after {attempt} attempts"
-        failed = StepFailed(
-            f"step {item.id!r} of flow {flow!r} failed{tries}: {type(error).__name__}: {error}",
-            flow=flow, step=item.id, attempt=attempt,
-        )  # fmt: skip
-        failed.__cause__ = error
-        return failed
+    def _abandon_retries(self) -> None:
+        """Steps between two attempts, waiting for their time or a slot, don't get another; clean-ups do."""
+        for step in self.errors:
+            if self.run.step_status(step) == Status.PENDING and not self._is_clean_up(step):
+                self._alarms.cancel((RETRY, step))
+                self._alarms.cancel((TOTAL, step))
+                self.run.abandon(step, Status.ABORTED)
 
     # --- fallbacks and compensations ----------------------------------------------------------------------------------
 
@@ -215,8 +228,8 @@ class Machine:
         else:
             self._out.append(command)
 
-    def _roll_back(self) -> bool:
-        """Begin to compensate what succeeded; False when nothing wants it."""
+    def _roll_back(self) -> None:
+        """Compensate what succeeded; then it is over."""
         policies = self.run.plan.policies
         self.to_compensate = [
             int(step)
@@ -224,11 +237,10 @@ class Machine:
             if step in policies and policies[step].compensation is not None
             and self.run.step_status(step) == Status.SUCCESS
         ]  # fmt: skip
-        if not self.to_compensate:
-            return False
-        self.phase = Phase.ROLLING_BACK
+        if self.to_compensate:
+            self.phase = Phase.ROLLING_BACK
+            self.run.ask(Intent.INTENT_RUN)  # compensations are not aborted, though the steps were
         self._compensate_next()
-        return True
 
     def _compensate_next(self) -> None:
         if self.to_compensate:
@@ -240,7 +252,7 @@ class Machine:
     # --- timers -------------------------------------------------------------------------------------------------------
 
     def _on_timer(self, event: e.TimerRang) -> None:
-        if self.timers.pop(event.timer, None) is None:
+        if not self._alarms.ring(event.timer):
             return
         kind, step = event.timer
         if kind == RETRY:
@@ -249,41 +261,18 @@ class Machine:
         elif kind == TOTAL:
             self._total_passed(step)
         elif event.timer == EXECUTION:
-            error = ExecutionTimeout(
-                f"execution of flow {self.run.plan.flow!r} took longer than {self.timeout} s", flow=self.run.plan.flow
-            )
-            self._end_early(Status.FAILURE, error, self.rollback)
+            self._end_early(Status.FAILURE, timed_out(self.run, self.timeout), self.rollback)
         else:
             self._out.append(e.DetachTasks())
 
     def _total_passed(self, step: int) -> None:
         if self.run.step_status(step) == Status.RUNNING:
-            self.timers[(TOTAL, step)] = self._now  # it stays known, so that no retry follows
+            self.out_of_time.add(step)
             self._out.append(e.CancelStep(step))
-        elif (RETRY, step) in self.timers:
-            self._cancel((RETRY, step))
+        else:  # it is between two attempts: no other follows
+            self._alarms.cancel((RETRY, step))
             self.run.begin(step)
-            self._fail(step, self.errors.get(step, StepTimeout("total_timeout passed")))
-
-    def _set(self, timer: e.Timer, delay: float) -> None:
-        if self.paused:
-            self.frozen[timer] = delay
-        else:
-            self.timers[timer] = self._now + delay
-            self._out.append(e.SetTimer(timer, delay))
-
-    def _cancel(self, timer: e.Timer) -> None:
-        self.frozen.pop(timer, None)
-        if self.timers.pop(timer, None) is not None:
-            self._out.append(e.CancelTimer(timer))
-
-    def _abandon_retries(self, status: Status) -> None:
-        """Steps that wait for a retry will not get it."""
-        for kind, step in [*self.timers, *self.frozen]:
-            if kind == RETRY:
-                self._cancel((RETRY, step))
-                self._cancel((TOTAL, step))
-                self.run.abandon(step, status)
+            self._give_up(step, self.errors[step])
 
     # --- pause, resume, abort, stop -----------------------------------------------------------------------------------
 
@@ -295,69 +284,69 @@ class Machine:
         self.paused = True
         self.run.ask(Intent.INTENT_PAUSE)
         self.run.move(Status.PAUSED)
-        for timer, deadline in list(self.timers.items()):
-            if timer != GRACE_TIMER:
-                self._cancel(timer)
-                self.frozen[timer] = max(0.0, deadline - self._now)
+        self._alarms.freeze(but=GRACE_TIMER)
 
     def _on_resume(self, event: e.ResumeAsked) -> None:
-        if not self.paused:
-            return
+        if self.paused:
+            self._resume()
+
+    def _resume(self) -> None:
         self.paused = False
-        self.run.ask(Intent.INTENT_RUN)
+        self.run.ask(Intent.INTENT_ABORT if self.phase is Phase.CANCELLING else Intent.INTENT_RUN)
         self.run.move(Status.RUNNING)
-        frozen, self.frozen = self.frozen, {}
-        for timer, left in frozen.items():
-            self._set(timer, left)
-        waiting, self.waiting = self.waiting, []
-        self._out.extend(waiting)
+        self._alarms.thaw()
+        self._out += self.waiting
+        self.waiting.clear()
         self._out.append(e.GoOn())
 
     def _on_abort(self, event: e.AbortAsked) -> None:
-        error = ExecutionAborted(f"execution of flow {self.run.plan.flow!r} was {event.reason}", flow=self.run.plan.flow)
-        self._end_early(Status.ABORTED, error, event.rollback)
+        self._end_early(Status.ABORTED, aborted(self.run, event.reason), event.rollback)
 
     def _on_stop(self, event: e.StopAsked) -> None:
-        error = ExecutionStopped(
-            f"the executor stopped before the execution of flow {self.run.plan.flow!r} could finish", flow=self.run.plan.flow
-        )
-        self._end_early(Status.STOPPED, error, rollback=False)
-
-    @property
-    def _abandoned(self) -> Status:
-        return Status.STOPPED if self.verdict[0] is Status.STOPPED else Status.ABORTED
+        self._end_early(Status.STOPPED, stopped(self.run), rollback=False)
 
     def _end_early(self, status: Status, error: BaseException, rollback: bool) -> None:
         """Nothing starts any more; what is under way is cancelled."""
-        if self.phase in (Phase.CANCELLING, Phase.ROLLING_BACK) and status is not Status.STOPPED:
-            return  # it is ending already, and how was decided first
+        ending = self.phase in (Phase.CANCELLING, Phase.ROLLING_BACK)
+        if ending and status is not Status.STOPPED:
+            # How it ends was decided before. But who asks for the end waits for it, and not for somebody's resume.
+            if self.paused:
+                self._resume()
+            return
         if self.paused:
             self.paused = False
             self.run.move(Status.RUNNING)
+        self._decide(status, error)
         self.phase = Phase.CANCELLING
-        self.verdict = (status, error)
         self.rollback = rollback
         self.run.ask(Intent.INTENT_ABORT)
         self.waiting.clear()
         self.to_compensate.clear()
-        for timer in [*self.timers, *self.frozen]:
-            self._cancel(timer)
-        self.run.abandon_all(self._abandoned)
+        self._alarms.cancel_all()
+        self._alarms.thaw()
+        self.run.abandon_all(Status.STOPPED if status is Status.STOPPED else Status.ABORTED)
         self._out.append(e.CancelTasks())
-        self._set(GRACE_TIMER, GRACE)
+        self._alarms.set(GRACE_TIMER, GRACE)
         self._out.append(e.GoOn())
+
+    def _decide(self, status: Status, error: BaseException) -> None:
+        """How it ends. A failure stays one when time runs out later; behind an abort or a stop it is the cause."""
+        first = self.verdict[1]
+        if first is None or status is not Status.FAILURE:
+            error.__cause__ = first
+            self.verdict = (status, error)
 
     def _on_settled(self, event: e.Settled) -> None:
         if self.phase is Phase.ROLLING_BACK or self.paused:
             return
-        status = self.verdict[0]
-        if status in (Status.FAILURE, Status.ABORTED) and self.rollback and self._roll_back():
-            return
-        self._finish()
+        self._alarms.cancel_all()
+        if self.verdict[0] in (Status.FAILURE, Status.ABORTED) and self.rollback:
+            self._roll_back()
+        else:
+            self._finish()
 
     def _finish(self) -> None:
-        for timer in [*self.timers, *self.frozen]:
-            self._cancel(timer)
+        self._alarms.cancel_all()
         self.phase = Phase.OVER
         self._out.append(e.Finish(*self.verdict))
 
@@ -365,20 +354,36 @@ class Machine:
         policy: StepPolicy | None = self.run.plan.policies.get(step)
         return policy
 
-    # --- invariants -----------------------------------------------------------------------------------------------------
+    # --- invariants ---------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """Verify what must hold after every event; raises AssertionError. For tests."""
         self.run.check()
-        assert not set(self.timers) & set(self.frozen), "a timer is both set and frozen"
-        assert self.paused or not (self.frozen or self.waiting), "something waits for a resume, but nothing is paused"
-        for kind, step in self.timers:
-            if kind == RETRY:
-                assert self.run.step_status(step) == Status.PENDING, f"step {step} waits for a retry, but is not PENDING"
-        if self.phase is Phase.CANCELLING:
-            running = self.run.counts[1]
-            assert running == 0 and self.run.finished, "a cancelled execution has steps that have not ended"
+        self._alarms.check()
+        assert self.paused == self._alarms.is_frozen, "timers are frozen exactly while it is paused"
+        assert self.paused or not self.waiting, "something waits for a resume, but nothing is paused"
+        for kind, step in [*self.timers, *self.frozen]:
+            status = Status(self.run.step_status(step)) if kind in (RETRY, TOTAL) else Status.PENDING
+            assert status is Status.PENDING or (kind == TOTAL and status is Status.RUNNING), (
+                f"step {step} has a timer {kind!r}, but it is {status.name}"
+            )
+        if self.phase in (Phase.CANCELLING, Phase.ROLLING_BACK, Phase.OVER):
+            assert self.run.finished, f"it is {self.phase.value}, but has steps that have not ended"
+        assert GRACE_TIMER not in self.timers or self.phase is Phase.CANCELLING, "grace, but nothing was cancelled"
         if self.phase is Phase.OVER:
-            assert not (self.timers or self.frozen or self.waiting or self.to_compensate), "something outlives the execution"
+            assert not (self.timers or self.frozen or self.waiting or self.to_compensate), "something outlives it"
         for step in self.recovered:
             assert self.run.step_status(step) == Status.SUCCESS, f"step {step} was recovered, but did not succeed"
+
+    _ON: ClassVar[dict[type, Callable[[Machine, Any], None]]] = {
+        e.StepStarted: _on_started,
+        e.StepSucceeded: _on_succeeded,
+        e.StepFailed: _on_failed,
+        e.ActivityEnded: _on_activity,
+        e.TimerRang: _on_timer,
+        e.PauseAsked: _on_pause,
+        e.ResumeAsked: _on_resume,
+        e.AbortAsked: _on_abort,
+        e.StopAsked: _on_stop,
+        e.Settled: _on_settled,
+    }

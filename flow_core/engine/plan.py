@@ -3,13 +3,14 @@
 Plain steps are described by the core itself (`Plan.compile`); this module describes the others: operations that take
 bytes, steps with a policy, inputs by name, sub-plans that start in the middle.
 
-Lives here: what names mean (inputs, predicates, local callables) and the `StepPolicy` of a step. Does not live here: when
-a policy acts (`engine/policy.py`, `engine/execution.py`).
+Lives here: what names mean (inputs, predicates, local callables) and the `StepPolicy` of a step. Does not live here:
+when a policy acts (``engine/policy.py``, ``engine/execution.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 from flow_core.core.graph import Graph
@@ -50,7 +51,7 @@ class Bindings:
         return (Kind.KIND_COROUTINE if operation.is_async else Kind.KIND_THREAD), operation.arity, operation.function
 
     def predicate(self, step: Step) -> Callable[[Any], bool]:
-        """The predicate that ``step.when`` names. Raises `UnknownStep`-like errors naming both."""
+        """The predicate that ``step.when`` names. Raises `InvalidStep` when nobody registered it."""
         assert step.when is not None
         found = self.predicates.get(step.when)
         if found is None:
@@ -65,7 +66,17 @@ class Bindings:
 class StepPolicy:
     """What a step that is not plain wants, its own settings merged with those of its operation (the step's win)."""
 
-    __slots__ = ("allow_fail", "compensation", "condition", "fallback", "recovers", "retry", "step", "timeout", "total_timeout")
+    __slots__ = (
+        "allow_fail",
+        "compensation",
+        "condition",
+        "fallback",
+        "recovers",
+        "retry",
+        "step",
+        "timeout",
+        "total_timeout",
+    )
 
     def __init__(self, step: Step, bindings: Bindings) -> None:
         options = step.operation.options
@@ -88,6 +99,7 @@ class StepPolicy:
 
     @property
     def flags(self) -> int:
+        """What the driver has to know of it, as ``Flag`` bits."""
         flags = 0
         if self.condition is not None:
             flags |= Flag.FLAG_WHEN
@@ -105,29 +117,41 @@ class StepPolicy:
 def compile_plan(name: str, revision: int, topology: Topology, bindings: Bindings, start: str | None) -> Plan:
     """Compile the steps of a flow, or ``start`` and its descendants. See `Definition.plan` for the errors."""
     graph, items = topology.freeze()
-    lost: dict[int, tuple[str, ...]] = {}
-    if start is not None:
-        at = next(i for i, step in enumerate(items) if step.id == start)
-        graph, items, lost = _part(graph, items, graph.descendants(at))
-    else:
-        manual = [i for i, step in enumerate(items) if step.manual]
-        if manual:
-            left_out = {int(node) for one in manual for node in graph.descendants(one)}
-            graph, items, lost = _part(graph, items, [i for i in range(len(items)) if i not in left_out])
     plan = Plan(graph, items, name, revision)
     special = plan.compile()
-    if lost:
-        special = sorted({*special, *lost})
+    nodes = _chosen(plan, special, start)
+    lost: dict[int, tuple[str, ...]] = {}
+    if nodes is not None:
+        graph, items, lost = _part(graph, items, nodes)
+        plan = Plan(graph, items, name, revision)
+        special = sorted({*plan.compile(), *lost})
+    compiler = _Compiler(plan, bindings, start, lost)
     for index in special:
-        _configure(plan, index, bindings, lost.get(index, ()), start)
+        compiler.configure(index)
     return plan
+
+
+def _chosen(plan: Plan, special: list[int], start: str | None) -> list[int] | None:
+    """The steps that an execution has; None for all.
+
+    A manual step and what comes after it run only when it is itself the start, or comes after a start that is manual.
+    """
+    manual = [index for index in special if plan.items[index].manual]
+    if start is None and not manual:
+        return None
+    first = None if start is None else plan.index(start)
+    nodes = range(len(plan)) if first is None else [int(node) for node in plan.graph.descendants(first)]
+    if first in manual:
+        return list(nodes)
+    left_out = {int(node) for one in manual for node in plan.graph.descendants(one)}
+    return [node for node in nodes if node not in left_out]
 
 
 def _part(
     graph: Graph, items: tuple[Step, ...], nodes: Iterable[int]
 ) -> tuple[Graph, tuple[Step, ...], dict[int, tuple[str, ...]]]:
     """A sub-graph, its steps, and for each of its steps that lost predecessors the outputs of those."""
-    wanted = sorted(int(node) for node in nodes)
+    wanted = sorted(nodes)
     inside = set(wanted)
     part, mapping = graph.subgraph(wanted)
     lost = {}
@@ -138,53 +162,93 @@ def _part(
     return part, tuple(items[int(node)] for node in mapping), lost
 
 
-def _configure(plan: Plan, index: int, bindings: Bindings, lost: tuple[str, ...], start: str | None) -> None:
-    step: Step = plan.items[index]
-    kind, arity, call = bindings.call_of(step.operation)
-    policy = StepPolicy(step, bindings)
-    source, mapping = _source(plan, index, step, lost, start)
-    plan.configure(
-        index, call=call, kind=kind, arity=arity, source=source, mapping=mapping, flags=policy.flags,
-        join=_JOINS[step.join], policy=policy,
-    )  # fmt: skip
+class _Compiler:
+    """Describes the steps of a plan that the core left out.
 
+    Args:
+        plan: to complete.
+        bindings: what names mean in this process.
+        start: the step that the execution starts at, if any: it gets the request.
+        lost: steps of a part -> outputs of their predecessors that are not in it.
+    """
 
-def _source(plan: Plan, index: int, step: Step, lost: tuple[str, ...], start: str | None) -> tuple[int, Any]:
-    """Where the input of a step comes from: a source number, and what goes with it."""
-    if step.input is None:
-        if step.id == start:
-            return Source.FROM_REQUEST, None
-        if lost:
-            # Some predecessors are not part of this execution: their outputs have to be given from outside.
-            inside = [(plan.items[p].output_name, int(p)) for p in plan.graph.predecessors(index)]
-            if not inside and len(lost) == 1:
-                return Source.FROM_OUTSIDE, lost[0]
-            return Source.FROM_MAPPING, (*inside, *((name, name) for name in lost))
-        predecessors = plan.graph.predecessors(index)
-        if not len(predecessors):
+    def __init__(self, plan: Plan, bindings: Bindings, start: str | None, lost: dict[int, tuple[str, ...]]) -> None:
+        self.plan = plan
+        self.bindings = bindings
+        self.start = start
+        self.lost = lost
+
+    def configure(self, index: int) -> None:
+        """Fill the row of one step."""
+        step: Step = self.plan.items[index]
+        kind, arity, call = self.bindings.call_of(step.operation)
+        policy = StepPolicy(step, self.bindings)
+        source, mapping = self.source(index, step)
+        self.plan.configure(
+            index, call=call, kind=kind, arity=arity, source=source, mapping=mapping, flags=policy.flags,
+            join=_JOINS[step.join], policy=policy,
+        )  # fmt: skip
+
+    def source(self, index: int, step: Step) -> tuple[int, Any]:
+        """Where the input of a step comes from: a source number, and what goes with it."""
+        if step.input is None:
+            return (Source.FROM_REQUEST, None) if step.id == self.start else self.default_source(index)
+        if isinstance(step.input, str):
+            writer = self.writer(index, step, step.input)
+            return (Source.FROM_OUTSIDE, writer) if isinstance(writer, str) else (writer, None)
+        pairs = tuple((parameter, self.writer(index, step, name)) for parameter, name in step.input.items())
+        return Source.FROM_MAPPING, pairs
+
+    def default_source(self, index: int) -> tuple[int, Any]:
+        """The outputs of all predecessors; those of predecessors that are not in this part come from outside."""
+        predecessors = self.plan.graph.predecessors(index)
+        inside: dict[str, int] = {}
+        for predecessor in map(int, predecessors):
+            name = self.plan.items[predecessor].output_name
+            if name not in inside or self.plan.graph.reaches(inside[name], predecessor):  # of two, the last one counts
+                inside[name] = predecessor
+        outside = {name: name for name in self.lost.get(index, ()) if name not in inside}
+        if outside and inside:
+            return Source.FROM_MAPPING, (*inside.items(), *outside.items())
+        if outside:
+            only = next(iter(outside)) if len(outside) == 1 else None
+            return (Source.FROM_MAPPING, tuple(outside.items())) if only is None else (Source.FROM_OUTSIDE, only)
+        if not inside:
             return Source.FROM_REQUEST, None
         return (int(predecessors[0]), None) if len(predecessors) == 1 else (Source.FROM_PREDECESSORS, None)
-    if isinstance(step.input, str):
-        source = _writer(plan, index, step, step.input, start)
-        return (Source.FROM_OUTSIDE, source) if isinstance(source, str) else (source, None)
-    pairs = tuple((parameter, _writer(plan, index, step, name, start)) for parameter, name in step.input.items())
-    return Source.FROM_MAPPING, pairs
 
+    def writer(self, index: int, step: Step, name: str) -> int | str:
+        """Index of the last step before ``index`` that writes output ``name``; the name when it comes from outside."""
+        if name == REQUEST:
+            return int(Source.FROM_REQUEST)
+        writers = self.plan.writers(name)
+        for writer in reversed(writers):
+            if writer != index and self.plan.graph.reaches(writer, index):
+                return int(writer)
+        if self.start is None:
+            self.refuse_unordered(step, name, [self.plan.items[writer].id for writer in writers if writer != index])
+        return name
 
-def _writer(plan: Plan, index: int, step: Step, name: str, start: str | None) -> int | str:
-    """Index of the last step before ``index`` that writes output ``name``; the name itself when it comes from outside."""
-    if name == REQUEST:
-        return Source.FROM_REQUEST
-    writers = plan.writers(name)
-    for writer in reversed(writers):
-        if writer != index and plan.graph.reaches(writer, index):
-            return int(writer)
-    if start is None and (writers or name in (item.id for item in plan.items)):
-        raise InvalidStep(
-            f"step {step.id!r} reads {name!r}, but does not run after a step that writes it",
-            fix=f"add after=[{plan.items[writers[0]].id if writers else name!r}]", step=step.id,
-        )  # fmt: skip
-    return name
+    def refuse_unordered(self, step: Step, name: str, writers: list[str]) -> None:
+        """Raise when ``name`` is no output from outside, but one that ``step`` can't have."""
+        if writers:
+            raise InvalidStep(
+                f"step {step.id!r} reads {name!r}, but does not run after a step that writes it",
+                fix=f"add after=[{writers[0]!r}]", step=step.id,
+            )  # fmt: skip
+        if name == step.output_name:
+            raise InvalidStep(f"step {step.id!r} reads {name!r}, which nobody but itself writes", step=step.id)
+        named = self.outputs.get(name)
+        if named is not None:
+            raise InvalidStep(
+                f"step {step.id!r} reads {name!r}, but the step of this id names its output {named!r}",
+                fix=f"read {named!r}", step=step.id,
+            )  # fmt: skip
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """Id -> output name of every step that names its output."""
+        return {step.id: step.output for step in self.plan.items if step.output is not None}
 
 
 def outside_inputs(plan: Plan) -> dict[str, str]:
