@@ -26,7 +26,7 @@ from flow_core.core.plan cimport (
     FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan, StepSpec,
 )
 from flow_core.core.run cimport INTENT_RUN
-from flow_core.core.slab cimport run_pop, run_succeed
+from flow_core.core.slab cimport run_pop, run_prefetch, run_succeed
 from flow_core.core.seat cimport current_context, seat_touched
 from flow_core.core.status_table cimport PAUSED, PENDING, RUNNING, SUCCESS, status_move_byte
 from flow_core.core.stepping cimport OUT_RAISED, OUT_RETURNED, OUT_WAITS, take_error
@@ -172,6 +172,7 @@ cdef class Driver(Crew):
             run.row.running += 1
             run.steps[v].status = RUNNING
             run.steps[v].started = self.now
+            run_prefetch(run, spec)
             coro = PyObject_CallOneArg(spec.call, argument)
             if coro is NULL or not PyCoro_CheckExact(coro):
                 self.first_step(run, v, ACTIVITY_ATTEMPT, self.awaitable(run, v, coro), seat)
