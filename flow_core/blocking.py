@@ -34,6 +34,10 @@ from flow_core.runtime.loop import new_event_loop
 
 __all__ = ["Execution", "Executor", "Flow"]
 
+#: Seconds after which the main thread looks up from its wait: a Ctrl-C that arrives in the very moment in which it
+#: lies down does not wake it, and on Windows none does.
+POLL = 0.5
+
 _END = object()
 
 
@@ -93,6 +97,9 @@ class _Portal:
         future = None
         try:
             future = self._submit(_perform(function, arguments, keywords))
+            if threading.current_thread() is threading.main_thread():
+                while not concurrent.futures.wait((future,), POLL).done:
+                    pass
             return future.result()
         except concurrent.futures.CancelledError:
             if self.closed:

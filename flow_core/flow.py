@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flow_core.operations.base import OperationRegistry
     from flow_core.pubsub.base import PubSubClient
     from flow_core.rpc.base import RpcClient
+    from flow_core.runtime.context import StepContext
 
 __all__ = ["ExecuteFields", "Flow"]
 
@@ -313,17 +314,17 @@ class Flow:
         """Execute a flow and return its result value. Errors as `execute`."""
         return (await self.execute(flow, request, **fields)).response
 
-    async def execute_nested(self, flow: str, request: Any, step: str | None, parent: Execution) -> Execution:
-        """Execute a flow as a child of ``parent``, with an id of its own; for `StepContext.execute`."""
+    async def execute_nested(self, flow: str, request: Any, step: str | None, caller: StepContext) -> Execution:
+        """Execute a flow for a step of another execution, with an id of its own; for `StepContext.execute`."""
         options = ExecuteOptions(step=step) if step is not None else None
-        execution = await self._start(flow, request, options, parent)
+        execution = await self._start(flow, request, options, caller)
         await self._executor.finish(execution)
         return execution
 
     async def _start(
-        self, flow: str | Sequence[Step], request: Any, options: ExecuteOptions | None, parent: Execution | None
+        self, flow: str | Sequence[Step], request: Any, options: ExecuteOptions | None, caller: StepContext | None
     ) -> Execution:
-        if parent is None:  # a child waits for no room: its parent, which waits for it, holds some
+        if caller is None:  # a child waits for no room: its parent, which waits for it, holds some
             await self._executor.admit()
         step = options.step if options is not None else None
         if not isinstance(flow, str):
@@ -336,7 +337,7 @@ class Flow:
             plan = self.plan(flow, step)
             if step is None and not plan.mappings:
                 self._plans[flow] = plan
-        return self._executor.start(plan, request, options, parent)
+        return self._executor.start(plan, request, options, caller)
 
     async def _wait_for_plan(self, flow: str, step: str | None) -> Plan:
         """The plan, as soon as nothing it names is missing."""

@@ -59,6 +59,16 @@ class StepContext:
         return step.id
 
     @property
+    def run(self) -> Execution:
+        """The handle of the execution."""
+        return self._run
+
+    @property
+    def depth(self) -> int:
+        """How deep the execution is nested in others; 0: not at all."""
+        return self._run.depth
+
+    @property
     def options(self) -> Mapping[str, Any]:
         """The ``context`` given to ``execute``: your own values."""
         given: Mapping[str, Any] = self._run.options.context if self._run.options is not None else {}
@@ -80,7 +90,7 @@ class StepContext:
     @property
     def deadline(self) -> float | None:
         """Loop time at which the attempt is over, the earliest of step, operation and execution; None: never."""
-        return self._performer.deadline(self._run, self._index)
+        return self._performer.deadline(self._run, self._index, self.activity)
 
     def time_left(self) -> float | None:
         """Seconds until the deadline, at least 0; None when there is none."""
@@ -126,7 +136,7 @@ class StepContext:
                 flow=self.flow,
                 step=self.step,
             )
-        child = await self._performer.execute_child(self._run, flow, data, step)
+        child = await self._performer.execute_child(self, flow, data, step)
         return encode_value(child.response, f"result of flow {flow!r}")
 
     def revoke(self) -> None:

@@ -20,6 +20,7 @@ from flow_core.runtime.ids import format_id
 from flow_core.status import Status
 
 if TYPE_CHECKING:
+    from flow_core.runtime.context import StepContext
     from flow_core.runtime.performer import Performer
 
 __all__ = ["Execution", "Transition"]
@@ -47,14 +48,16 @@ class Execution(Run):
     Made by ``execute``; every method may be called at any time, ids and statuses also from other threads.
     """
 
-    __slots__ = ("__weakref__", "events")
+    __slots__ = ("__weakref__", "caller", "events")
 
     #: One per iterator over its moves, set when it went on; None: nobody ever watched.
     events: set[asyncio.Event] | None
+    #: The attempt of the step that started it, None: nobody's.
+    caller: StepContext | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Execution:
         self = super().__new__(cls)
-        self.events = None
+        self.events = self.caller = None
         return self
 
     # --- what it is ----------------------------------------------------------------------------------------------------

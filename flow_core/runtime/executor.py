@@ -206,10 +206,10 @@ class Executor:
                 driver.kept.popleft()
 
     def start(
-        self, plan: Plan, request: Any, options: ExecuteOptions | None = None, parent: Execution | None = None
+        self, plan: Plan, request: Any, options: ExecuteOptions | None = None, caller: StepContext | None = None
     ) -> Execution:
         """Start an execution and drive it as far as it goes without waiting. See `execute` for the errors."""
-        if options is None and parent is None and not plan.mappings:
+        if options is None and caller is None and not plan.mappings:
             return self.start_plain(plan, request)
         options = options or ExecuteOptions()
         if options.id is not None:
@@ -220,8 +220,8 @@ class Executor:
         if options.output is not None and not plan.writers(options.output):
             near = did_you_mean(options.output, {step.output_name for step in plan.items})
             raise UnknownStep(f"flow {plan.flow!r} has no output {options.output!r}", fix=near, flow=plan.flow)
-        run = self._prepare(plan, request, options, 0 if parent is None else parent.depth + 1)
-        run.parent, run.name = parent, options.id
+        run = self._prepare(plan, request, options, 0 if caller is None else caller.depth + 1)
+        run.parent, run.caller, run.name = None if caller is None else caller.run, caller, options.id
         return self._launch(run)
 
     def _prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0) -> Execution:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import random
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from flow_core.core.driver import Driver
+from flow_core.core.run import Intent
 from flow_core.core.task import Activity, StepTask
 from flow_core.engine import events as e
 from flow_core.engine.execution import EXECUTION, TOTAL, Machine
@@ -208,18 +210,21 @@ class Performer:
 
     # --- for contexts -------------------------------------------------------------------------------------------------
 
-    def deadline(self, run: Execution, step: int) -> float | None:
-        """The earliest deadline that holds for the running attempt of a step, loop time."""
-        found = []
+    def deadline(self, run: Execution, step: int, activity: int) -> float | None:
+        """The earliest deadline that holds for what a step does now, loop time: of the attempt, of all attempts, of the
+        execution, and of the step that waits for this execution."""
         policy = run.plan.policies.get(step)
-        if policy is not None and policy.timeout is not None:
-            started = run.times(step)[0]
-            if started is not None:
-                found.append(started + policy.timeout)
         machine: Machine | None = run.machine
-        if machine is not None:
-            found += [at for timer, at in machine.timers.items() if timer in (EXECUTION, (TOTAL, step))]
-        return min(found, default=None)
+        timers = {} if machine is None else machine.timers
+        found = [timers.get(EXECUTION)]
+        if activity == Activity.ACTIVITY_ATTEMPT:  # the step's own limits are those of its attempts
+            found.append(timers.get((TOTAL, step)))
+            started = run.times(step)[0]
+            if policy is not None and policy.timeout is not None and started is not None:
+                found.append(started + policy.timeout)
+        if run.caller is not None:
+            found.append(run.caller.deadline)
+        return min((at for at in found if at is not None), default=None)
 
     def client(self, run: Execution, kind: str) -> Any:
         """The client an operation uses: the execution's, else the flow's. Raises InvalidOption when there is none."""
@@ -231,19 +236,19 @@ class Performer:
             raise InvalidOption(f"no {kind} client", fix=f"pass Flow({kind}=...) or execute(client={{{kind!r}: ...}})")
         return found
 
-    async def execute_child(self, run: Execution, flow: str, data: Any, step: str | None) -> Execution:
-        """Execute another flow for a step of ``run``."""
-        if run.depth + 1 > MAX_NESTING:
+    async def execute_child(self, caller: StepContext, flow: str, data: Any, step: str | None) -> Execution:
+        """Execute another flow for a step."""
+        if caller.depth + 1 > MAX_NESTING:
             raise LimitExceeded(f"executions nest deeper than MAX_NESTING, {MAX_NESTING}", flow=flow)
         if self.options.flow is None:
             raise InvalidOption("this executor has no flow to find others in", fix="ExecutorOptions(flow=...)")
-        child: Execution = await self.options.flow.execute_nested(flow, data, step, run)
+        child: Execution = await self.options.flow.execute_nested(flow, data, step, caller)
         return child
 
     def _report(self, error: BaseException, run: Execution, step: int, activity: int) -> None:
         """Log an exception that escaped a step, and tell the error handler. Neither can do harm."""
-        if run.intent:
-            return
+        if isinstance(error, CancelledError) and run.intent in (Intent.INTENT_ABORT, Intent.INTENT_STOP):
+            return  # it did as it was told
         item = run.plan.items[step]
         extra = {"flow": run.plan.flow, "execution": run.id, "step": item.id, "attempt": run.attempt(step)}
         log.debug("step %s of flow %s raised %s", item.id, run.plan.flow, type(error).__name__, extra=extra)

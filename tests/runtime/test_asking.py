@@ -28,7 +28,7 @@ async def boom(value: Any) -> Any:
     raise OSError("boom")
 
 
-# --- waiting ------------------------------------------------------------------------------------------------------------
+# --- waiting ------------------------------------------------------------------------------------------------------
 
 
 def test_wait_gives_the_status_however_it_ends() -> None:
@@ -96,7 +96,7 @@ def test_outcome_before_the_end_is_an_illegal_move() -> None:
     run_virtual(main())
 
 
-# --- pause and resume ---------------------------------------------------------------------------------------------------
+# --- pause and resume ---------------------------------------------------------------------------------------------
 
 
 def test_after_pause_nothing_starts_and_what_runs_is_recorded() -> None:
@@ -232,7 +232,7 @@ def test_pause_and_resume_of_what_is_over_are_refused() -> None:
     run_virtual(main())
 
 
-# --- abort --------------------------------------------------------------------------------------------------------------
+# --- abort --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rollback", [False, True])
@@ -359,7 +359,7 @@ def test_a_step_may_abort_its_own_execution() -> None:
     run_virtual(main())
 
 
-# --- restart ------------------------------------------------------------------------------------------------------------
+# --- restart ------------------------------------------------------------------------------------------------------
 
 
 def test_restart_runs_the_same_request_again_on_the_same_revision() -> None:

@@ -22,7 +22,7 @@ async def boom(value: Any) -> Any:
     raise OSError("boom")
 
 
-# --- status, result, list -----------------------------------------------------------------------------------------------
+# --- status, result, list -----------------------------------------------------------------------------------------
 
 
 def test_status_and_result_by_id() -> None:
@@ -118,7 +118,7 @@ def test_list_before_the_first_execution() -> None:
     run_virtual(main())
 
 
-# --- ids of the caller --------------------------------------------------------------------------------------------------
+# --- ids of the caller --------------------------------------------------------------------------------------------
 
 
 def test_the_same_id_is_the_same_execution() -> None:
@@ -179,7 +179,7 @@ def test_a_forgotten_id_is_free_again() -> None:
     run_virtual(main())
 
 
-# --- keeping ------------------------------------------------------------------------------------------------------------
+# --- keeping ------------------------------------------------------------------------------------------------------
 
 
 def test_keep_counts_finished_executions_and_holds_what_is_held() -> None:
@@ -261,7 +261,7 @@ def test_failed_executions_do_not_pile_up_either() -> None:
     run_virtual(main())
 
 
-# --- explain ------------------------------------------------------------------------------------------------------------
+# --- explain ------------------------------------------------------------------------------------------------------
 
 
 async def reasons(flow: Flow, handle: Execution) -> dict[str | None, str]:
