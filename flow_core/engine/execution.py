@@ -134,7 +134,9 @@ class Machine:
     def _on_started(self, event: e.StepStarted) -> None:
         policy = self._policy(event.step)
         total = (TOTAL, event.step)
-        if policy is not None and policy.total_timeout is not None and total not in self._alarms:
+        if policy is None or policy.total_timeout is None or total in self._alarms:
+            return
+        if self.run.step_status(event.step) == Status.RUNNING:
             self._alarms.set(total, policy.total_timeout)
 
     def _on_succeeded(self, event: e.StepSucceeded) -> None:

@@ -30,7 +30,9 @@ from flow_core.step import Step
 
 __all__ = ["FALLBACK", "UNDO", "RecordingRun", "Script", "bindings_of", "moves_seen", "plan_of", "work"]
 
-FALLBACK, UNDO = Activity.ACTIVITY_FALLBACK, Activity.ACTIVITY_COMPENSATION
+FALLBACK, UNDO = "fallback", "undo"
+_NUMBERS = {FALLBACK: Activity.ACTIVITY_FALLBACK, UNDO: Activity.ACTIVITY_COMPENSATION}
+_WORDS = {number: word for word, number in _NUMBERS.items()}
 
 #: Every move of a step that any script made.
 moves_seen: set[tuple[Status, Status]] = set()
@@ -118,12 +120,12 @@ class Script:
         self.timers: dict[e.Timer, float] = {}
         #: Steps whose attempt runs -> number of the attempt; activities that run -> their input.
         self.attempts: dict[str, int] = {}
-        self.activities: dict[tuple[str, int], Any] = {}
+        self.activities: dict[tuple[str, str], Any] = {}
         #: Attempts that were told to stop; coroutines that were cancelled and have not ended.
         self.told: list[str] = []
         self.zombies: list[str] = []
         #: What started, in order: ("a", 1) for the attempt of a step, ("a", UNDO), ("a", FALLBACK) for activities.
-        self.started: list[tuple[str, int]] = []
+        self.started: list[tuple[str, int | str]] = []
         self.inputs: dict[str, Any] = {}
         self.end: e.Finish | None = None
         self._perform(self.machine.begin(self.now))
@@ -154,11 +156,11 @@ class Script:
         self.told.remove(step)
         self.fail(step, StepTimeout(f"step {step!r} took too long"))
 
-    def finish(self, step: str, activity: int, value: Any = None) -> None:
+    def finish(self, step: str, activity: str, value: Any = None) -> None:
         """A fallback or a compensation ends: with ``value``, which may be an error."""
         del self.activities[step, activity]
         ok = not isinstance(value, BaseException)
-        self._feed(e.ActivityEnded(self.plan.index(step), activity, ok, value))
+        self._feed(e.ActivityEnded(self.plan.index(step), _NUMBERS[activity], ok, value))
         self._go_on()
 
     def advance(self, seconds: float) -> None:
@@ -244,9 +246,9 @@ class Script:
                 case e.CancelTimer(timer):
                     del self.timers[timer]
                 case e.StartActivity(step, activity, value):
-                    name = self.plan.items[step].id
-                    self.started.append((name, activity))
-                    self.activities[name, activity] = value
+                    name, what = self.plan.items[step].id, _WORDS[activity]
+                    self.started.append((name, what))
+                    self.activities[name, what] = value
                 case e.CancelStep(step):
                     self.told.append(self.plan.items[step].id)
                 case e.CancelTasks():
