@@ -236,7 +236,11 @@ cdef class Driver(Crew):
             if kind == KIND_THREAD:
                 task = self.new_task(run, v, activity)
                 self.link(task)
-                self.handler.submit(task, call, arguments)
+                try:
+                    self.handler.submit(task, call, arguments)
+                except BaseException:
+                    self.unlink(task)               # no thread will ever end it
+                    raise
                 return 0
             coro = self.coroutine_of(run, v, call(*arguments))
         except BaseException as error:

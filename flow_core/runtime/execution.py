@@ -15,7 +15,7 @@ from flow_core.codec import encode_value
 from flow_core.core.run import Run
 from flow_core.engine import events as e
 from flow_core.engine.execution import Machine
-from flow_core.errors import IllegalMove, UnknownStep
+from flow_core.errors import IllegalMove
 from flow_core.runtime.ids import format_id
 from flow_core.status import Status
 
@@ -143,9 +143,9 @@ class Execution(Run):
 
     def history(self) -> list[Transition]:
         """What has happened so far, in order of time: starts and ends of steps and of the execution."""
-        began, over = self.span
-        moves = [Transition(None, Status.RUNNING, began)]
-        for index, step in enumerate(self.plan.items):
+        moves = []
+        for index in self.plan.graph.order():  # steps of one batch have one time, and this order
+            step = self.plan.items[index]
             started, ended = self.times(index)
             attempt = self.attempt(index)
             if started is not None:
@@ -154,9 +154,13 @@ class Execution(Run):
                 moves.append(Transition(step.id, Status.RUNNING, started, attempt - waits))
             if ended is not None:
                 moves.append(Transition(step.id, Status(self.step_status(index)), ended, attempt))
+        moves.sort(key=lambda move: move.time)
+        # Its own times are whole nanoseconds, and so a little less than those of the steps in the same batch.
+        began, over = self.span
+        moves.insert(0, Transition(None, Status.RUNNING, min([began, *(move.time for move in moves[:1])])))
         if self.over:
-            moves.append(Transition(None, self.status, over))
-        return sorted(moves, key=lambda move: move.time)
+            moves.append(Transition(None, self.status, max(over, moves[-1].time)))
+        return moves
 
     # --- waiting -------------------------------------------------------------------------------------------------------
 

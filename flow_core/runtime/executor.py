@@ -64,7 +64,7 @@ class Executor:
         self._driver: Driver | None = None
         self._performer: Performer | None = None
         self._named: WeakValueDictionary[str, Execution] = WeakValueDictionary()
-        self._nonce = secrets.randbits(32)
+        self._nonce = 0
         self._stopping = False
         self._admission = Admission(self._options.queue, lambda: 0)
 
@@ -108,7 +108,7 @@ class Executor:
         if self._driver is not None and self._loop is not None and not self._loop.is_closed():
             raise InvalidOption("the executor runs on another event loop", fix="use one Executor (and Flow) a loop")
         options = self._options
-        self._loop = loop
+        self._loop, self._nonce = loop, secrets.randbits(32)  # ids start anew with each driver
         self._performer = Performer(options, self._ended)
         keep = options.keep if isinstance(options.keep, int) else MOST_EXECUTIONS
         self._driver = Driver(
