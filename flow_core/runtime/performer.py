@@ -155,11 +155,15 @@ class Performer:
         if self._performing:
             return
         self._performing = True
-        try:
-            while self._commands:
+        failed: BaseException | None = None
+        while self._commands:
+            try:
                 self._do(*self._commands.popleft())
-        finally:
-            self._performing = False
+            except BaseException as error:  # no memory: what comes behind must still be done, or a run never ends
+                failed = failed or error
+        self._performing = False
+        if failed is not None:
+            raise failed
 
     def _do(self, run: Execution, command: e.Command) -> None:
         match command:

@@ -1,7 +1,7 @@
 """No memory while an execution is created: the caller is told, and nothing is left behind.
 
-Lives here: creation, one failing allocation after the other. Does not live here: a step that runs out of memory, which
-is a failure like others.
+Lives here: creation, one failing allocation after the other, and what is commanded after a failure. Does not live here:
+a step that runs out of memory, which is a failure like others.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 import flow_core
+from flow_core import ExecutorOptions, Status
+from flow_core.engine import events as e
+from flow_core.runtime.performer import Performer
 
 SCRIPT = """
 import _testcapi, asyncio
@@ -65,3 +69,26 @@ def test_no_memory_while_an_execution_is_created():
         timeout=60, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_command_that_fails_does_not_take_those_behind_it_along():
+    done: list[Any] = []
+
+    class FakeDriver:
+        def set_timer(self, delay: float, key: int) -> int:
+            return 0
+
+        def cancel_timer(self, handle: int) -> None:
+            raise MemoryError
+
+        def finish(self, run: Any, status: Status, error: BaseException | None) -> None:
+            done.append(status)
+
+    performer = Performer(ExecutorOptions(), lambda: None)
+    performer.driver = cast(Any, FakeDriver())
+    run = cast(Any, object())
+    timer = ("execution", 0)
+    performer._perform(run, [e.SetTimer(timer, 1.0)])
+    with pytest.raises(MemoryError):
+        performer._perform(run, [e.CancelTimer(timer), e.Finish(Status.SUCCESS)])
+    assert done == [Status.SUCCESS]
