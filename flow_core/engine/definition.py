@@ -135,10 +135,10 @@ class Definition:
         return self._changed()
 
     def _withdraw(self, step: Step, undo: ExitStack) -> None:
-        """Take back what a step says about order and output. Its place stays, should it return."""
+        """Take back a step and what it says about order and output. Its place stays, should it return."""
         self._outputs.release(step)
         undo.callback(self._outputs.claim, (step,))
-        self.topology.replace(step.id, step, detached=True)
+        self.topology.replace(step.id, None, detached=True)
         undo.callback(self._redeclare, step)
 
     def _redeclare(self, step: Step) -> None:

@@ -10,7 +10,7 @@ from asyncio import CancelledError
 from functools import lru_cache
 
 from flow_core.errors import InvalidStep, MissingInput, PayloadError, Permanent
-from flow_core.options import Retry
+from flow_core.options import MAX_FLOAT, Retry
 
 __all__ = ["next_delay", "resolve_retry"]
 
@@ -37,7 +37,7 @@ def next_delay(retry: Retry | None, attempt: int, error: BaseException, random: 
     Args:
         retry: the setting that holds, None for no retries.
         attempt: number of the attempt that failed, from 1.
-        error: what it raised. Its ``retry_after`` (seconds), when set, is the delay.
+        error: what it raised. Its ``retry_after`` (seconds), when set and finite, is the delay.
         random: a number from 0 to 1, for the jitter.
 
     Source of the formula: exponential back-off with full jitter, AWS Architecture Blog 2015.
@@ -48,7 +48,7 @@ def next_delay(retry: Retry | None, attempt: int, error: BaseException, random: 
     if not any(kind in retry.retry_on for kind in kinds) or any(kind in retry.give_up_on for kind in kinds):
         return None
     wanted = getattr(error, "retry_after", None)
-    if isinstance(wanted, (int, float)) and wanted >= 0:
+    if isinstance(wanted, (int, float)) and 0 <= wanted <= MAX_FLOAT:
         return float(wanted)
     try:
         delay = min(retry.max, retry.initial * retry.factor ** (attempt - 1))

@@ -15,7 +15,7 @@ from tests.engine.script import FALLBACK, UNDO, Script, bindings_of, moves_seen,
 
 FIXED = Retry(3, initial=10, factor=1, jitter="none")
 
-# --- pause --------------------------------------------------------------------------------------------------------------
+# --- pause ------------------------------------------------------------------------------------------------------------
 
 
 def test_no_step_starts_during_a_pause_and_running_ones_are_recorded():
@@ -129,7 +129,7 @@ def test_only_what_is_under_way_can_be_paused():
         script.machine.handle(e.PauseAsked(), 0)
 
 
-# --- abort and stop -----------------------------------------------------------------------------------------------------
+# --- abort and stop ---------------------------------------------------------------------------------------------------
 
 
 def test_an_abort_ends_every_step_at_once():
@@ -164,8 +164,8 @@ def test_late_outcomes_of_an_aborted_execution_change_nothing():
     script.fail("b")
     script.abort()
     for event in (
-        e.StepFailed(0, OSError()), e.ActivityEnded(1, Activity.ACTIVITY_FALLBACK, ok=True, value=1), e.StepSucceeded(0),
-        e.TimerRang(("retry", 0)), e.TimerRang(("execution", 0)),
+        e.StepFailed(0, OSError()), e.ActivityEnded(1, Activity.ACTIVITY_FALLBACK, ok=True, value=1),
+        e.StepSucceeded(0), e.TimerRang(("retry", 0)), e.TimerRang(("execution", 0)),
     ):  # fmt: skip
         assert script.machine.handle(event, 0) == []
         script.check()
@@ -238,7 +238,7 @@ def test_the_end_is_the_end():
     assert script.status is Status.SUCCESS
 
 
-# --- every pair ---------------------------------------------------------------------------------------------------------
+# --- every pair -------------------------------------------------------------------------------------------------------
 
 STEPS = [
     Step("a", work, compensation=work), Step("b", work, after="a", fallback=work, compensation=work),
@@ -340,14 +340,14 @@ def test_every_event_in_every_phase(phase, paused, event):
     run_to_the_end(script)
     stopped = event == "stop" and phase is not Phase.OVER
     asked = event.startswith("abort") and phase in (Phase.FORWARD, Phase.FAILING)
+    timed_out = event == "execution timed out" and not paused
     assert script.status is (
         Status.STOPPED if stopped
         else Status.ABORTED if asked or phase in (Phase.CANCELLING, Phase.OVER)
-        else Status.FAILURE if phase is not Phase.FORWARD or event in ("failed", "execution timed out") and not (
-            paused and event == "execution timed out")
+        else Status.FAILURE if phase is not Phase.FORWARD or event == "failed" or timed_out
         else Status.SUCCESS
     )  # fmt: skip
-    if event == "execution timed out" and phase is Phase.FORWARD and not paused:
+    if timed_out and phase is Phase.FORWARD:
         assert isinstance(script.error, ExecutionTimeout)
 
 
