@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-DEMO = "Runs a checkout flow of local, rpc and pubsub steps inside this process; takes about five seconds."
+DEMO = "Runs a checkout flow of local, rpc and pubsub steps inside this process; takes about six seconds."
 RUN = "Executes a recorded workflow: each task becomes a step that sleeps its runtime / SPEEDUP."
 
 
