@@ -293,9 +293,15 @@ cdef class Driver(Crew):
         self, Run run, uint32_t v, Activity activity, Outcome outcome, PyObject* out, Seat seat
     ) except -1:
         """The coroutine's first step is over: the seat's task becomes its own if it waits or was kept."""
-        cdef StepTask task = seat.task
         cdef bint kept = outcome == OUT_WAITS or seat_touched(seat)
+        cdef StepTask task = seat.task              # after the question: it counts references
         if kept:
+            try:
+                seat.reserve()
+            except MemoryError as error:
+                Py_DECREF(<object>out)
+                task.coro.close()
+                return self.ended(run, v, activity, OUT_RAISED, error)
             task.context = seat.context
             if outcome == OUT_WAITS:
                 self.link(task)

@@ -57,8 +57,8 @@ cdef class Pacer(Scheduler):
         """Begin a budget and see to it that a turn follows, which begins the next one."""
         if self.open:
             return 0
-        self.open = True
         self.call_soon(self.take_turn)
+        self.open = True
         return 0 if self.turning else self.begin_budget()
 
     cdef int begin_budget(self) except -1:

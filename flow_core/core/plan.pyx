@@ -155,7 +155,7 @@ cdef class Plan:
         cdef StepSpec* row = self.specs + index
         if call is not None:
             self.calls.append(call)
-            row.call = <PyObject*>call
+        row.call = <PyObject*>call if call is not None else NULL
         row.kind, row.arity, row.source = <uint8_t>kind, <uint8_t>arity, source
         row.flags, row.join = <uint16_t>flags, <uint8_t>join
         if mapping is not None:

@@ -27,7 +27,7 @@ cdef class Promise:
         return 0
 
     cdef object cancelled_error(self):
-        """The CancelledError to throw or raise: once the one that ended it, then others with the message of `cancel`."""
+        """The CancelledError to raise: once the one that ended it, then others with the message of `cancel`."""
         if self.state == PROMISE_CANCELLED and self.error is not None:
             error, self.error = self.error, None
             return error

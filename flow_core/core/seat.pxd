@@ -45,9 +45,13 @@ cdef class Seat:
     cdef object origin              # the untouched Context it was copied from
     cdef void* variables            # what it held on entering
     cdef bint entered
+    # --- for the next step, when this one keeps its task or its context
+    cdef StepTask spare_task
+    cdef object spare_context
 
     cdef int enter(self, Run run) except -1
     cdef int leave(self) except -1
+    cdef int reserve(self) except -1
     cdef int renew(self) except -1
     cdef int enter_context(self) except -1
     cdef int prepare_task(self) except -1

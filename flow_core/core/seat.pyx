@@ -34,7 +34,7 @@ cdef class Seat:
         self.run = run
         if self.context is None or self.origin is not run.context:
             self.context = PyContext_Copy(run.context)
-            self.origin = run.context
+            self.origin, self.spare_context = run.context, None
         self.enter_context()
         self.prepare_task()
         self.previous = swap_current(self.loop, self.task)
@@ -53,14 +53,23 @@ cdef class Seat:
             PyContext_Exit(self.context)
         return 0
 
+    cdef int reserve(self) except -1:
+        """Take the memory for `renew`, which then can't fail."""
+        if self.spare_context is None:
+            self.spare_context = PyContext_Copy(self.origin)
+        if self.spare_task is None:
+            self.spare_task = StepTask.__new__(StepTask)
+        return 0
+
     cdef int renew(self) except -1:
         """The last step kept its task or its context: new ones for the next."""
+        self.reserve()
         if self.entered:
             self.entered = False
             PyContext_Exit(self.context)
-        self.context = PyContext_Copy(self.origin)
+        self.context, self.spare_context = self.spare_context, None
         self.enter_context()
-        self.task = StepTask.__new__(StepTask)
+        self.task, self.spare_task = self.spare_task, None
         self.prepare_task()
         swap_current(self.loop, self.task)
         self.task_refs = Py_REFCNT(<PyObject*>self.task)

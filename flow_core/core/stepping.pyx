@@ -1,12 +1,12 @@
 """One step of a coroutine, and the registry of current tasks.
 
-Lives here: `send`, `throw` and the differences between Python versions behind them. Does not live here: what the outcome
-of a step means (`StepTask`).
+Lives here: `send`, `throw` and the differences between Python versions behind them. Does not live here: what the
+outcome of a step means (`StepTask`).
 """
 
 from asyncio import tasks
 
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_INCREF
 
 cdef extern from "Python.h":
     ctypedef enum PySendResult:
@@ -52,7 +52,7 @@ cdef object swap_current(object loop, object task):
 
 
 cdef Outcome send(object coro, PyObject** out) except *:
-    """Step a coroutine. ``out`` gets what it returned or yielded; after OUT_RAISED the exception, an owned reference."""
+    """Step a coroutine. ``out`` gets an owned reference: what it returned, yielded, or raised."""
     cdef PySendResult sent
     out[0] = NULL
     sent = PyIter_Send(<PyObject*>coro, <PyObject*>None, out)

@@ -165,7 +165,7 @@ cdef class StepTask(Promise):
         return outcome
 
     cdef Outcome wait_for(self, object yielded) except *:
-        """Go on when the time comes for what the coroutine yielded; with an error, when that is nothing to wait for."""
+        """Go on when the time comes for what the coroutine yielded, with an error when that is nothing to wait for."""
         if yielded is None:
             self.scheduler.soon(self, None)
             return OUT_WAITS
@@ -180,7 +180,7 @@ cdef class StepTask(Promise):
         blocking = getattr(future, "_asyncio_future_blocking", None)
         if blocking is None:
             if hasattr(future, "__next__") and hasattr(future, "send"):
-                raise RuntimeError(f"yield was used instead of yield from for generator in task {self!r} with {future!r}")
+                raise RuntimeError(f"yield was used instead of yield from for a generator in task {self!r}: {future!r}")
             raise RuntimeError(f"Task got bad yield: {future!r}")
         if get_loop(future) is not self._loop:
             raise RuntimeError(f"Task {self!r} got Future {future!r} attached to a different loop")
@@ -285,4 +285,6 @@ cdef class StepTask(Promise):
         return self.cancels
 
     def __repr__(self):
+        if self.coro is None:
+            return f"<{type(self).__name__} {self._state.lower()} name={self.get_name()!r} in a thread>"
         return base_tasks._task_repr(self)
