@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
@@ -197,6 +198,8 @@ class Flow:
         """Register what ``when=name`` asks: called with the step's input value, on the loop."""
         if not callable(function):
             raise InvalidStep(f"predicate {name!r} must be callable, not {type(function).__name__}")
+        if inspect.iscoroutinefunction(function):
+            raise InvalidStep(f"predicate {name!r} is a coroutine function", fix="put what has to wait into a step")
         self._bindings.predicates[check_id(name, "predicate name")] = function
         self._rebound()
 
