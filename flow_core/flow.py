@@ -22,7 +22,7 @@ from flow_core.limits import check_id
 from flow_core.options import ExecuteOptions, FlowOptions, Retry
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
-from flow_core.step import Step
+from flow_core.step import Step, check_steps
 
 if TYPE_CHECKING:
     from flow_core.operations.base import OperationRegistry
@@ -99,7 +99,7 @@ class Flow:
         if self._executor.options.flow is None:
             self._executor.adopt(self)
 
-    # --- life ----------------------------------------------------------------------------------------------------------
+    # --- life ----------------------------------------------------------------------------------------------------
 
     async def init(self, **options: Any) -> None:
         """Change options (executor, store, context). Raises `InvalidOption` while executions are under way."""
@@ -142,7 +142,7 @@ class Flow:
     ) -> None:
         await self.stop()
 
-    # --- registering ---------------------------------------------------------------------------------------------------
+    # --- registering ---------------------------------------------------------------------------------------------
 
     async def create_step(self, flow: str, step: Step, *, revision: int | None = None) -> int:
         """Add a step to a flow, which comes into being with its first step. Returns the new revision.
@@ -157,10 +157,7 @@ class Flow:
 
     async def create_steps(self, flow: str, steps: Iterable[Step], *, revision: int | None = None) -> int:
         """Add many steps in one revision, all or none. Errors as `create_step`."""
-        steps = tuple(steps)
-        for step in steps:
-            if type(step) is not Step:
-                raise InvalidStep(f"a Step is needed, not {type(step).__name__}: {step!r:.80}", flow=flow)
+        steps = check_steps(steps, flow)
         definition = self._definitions.get(flow)
         if definition is None:
             definition = Definition(check_id(flow, "flow name"))
@@ -231,7 +228,7 @@ class Flow:
             )
         return found
 
-    # --- looking up ----------------------------------------------------------------------------------------------------
+    # --- looking up ----------------------------------------------------------------------------------------------
 
     async def lookup(self, flow: str) -> list[Step]:
         """The steps of a flow, in the order of their registration. Raises `UnknownFlow`."""
@@ -270,7 +267,7 @@ class Flow:
         flows = ", ".join(f"{name} ({len(d)} steps)" for name, d in sorted(self._definitions.items())[:5])
         return f"<Flow {flows or 'empty'}>"
 
-    # --- executing -----------------------------------------------------------------------------------------------------
+    # --- executing -----------------------------------------------------------------------------------------------
 
     async def execute(
         self,
@@ -332,7 +329,7 @@ class Flow:
         step = options.step if options is not None else None
         if not isinstance(flow, str):
             definition = Definition(options.flow if options is not None and options.flow else "steps")
-            definition.create(tuple(flow))
+            definition.create(check_steps(flow))
             plan = definition.plan(self._bindings, step)
         elif options is not None and options.unresolved == "wait":
             plan = await self._wait_for_plan(flow, step)

@@ -16,7 +16,7 @@ from flow_core.limits import check_count, check_id, seconds
 from flow_core.operation import LocalOperation, Operation
 from flow_core.options import Fallback, Retry
 
-__all__ = ["ALL", "REQUEST", "Step"]
+__all__ = ["ALL", "REQUEST", "Step", "check_steps"]
 
 #: In ``after``/``before``: every step that does not itself say ALL. ``$`` is no character of an id: no step is hidden.
 ALL: Final = "$all"
@@ -178,6 +178,17 @@ _PLAIN: Final[tuple[tuple[str, Any], ...]] = (
     ("allow_fail", None), ("when", None), ("join", "all"), ("manual", False), ("delivery", "at_least_once"),
 )  # fmt: skip
 _ARGUMENTS: Final = ("id", "operation", "input", "output", "after", "before", *(name for name, _ in _PLAIN))
+
+
+def check_steps(steps: Iterable[Step], flow: Any = None) -> tuple[Step, ...]:
+    """``steps`` as a tuple; raises `InvalidStep` that names what is no Step."""
+    if isinstance(steps, (str, bytes)) or not isinstance(steps, Iterable):
+        raise InvalidStep(f"steps are needed, not {type(steps).__name__}: {steps!r:.80}", flow=flow)
+    found = tuple(steps)
+    for step in found:
+        if type(step) is not Step:
+            raise InvalidStep(f"a Step is needed, not {type(step).__name__}: {step!r:.80}", flow=flow)
+    return found
 
 
 def _as_operation(value: Any, step: str, what: str) -> Operation:

@@ -60,7 +60,7 @@ class Execution(Run):
         self.events = self.caller = None
         return self
 
-    # --- what it is ----------------------------------------------------------------------------------------------------
+    # --- what it is ----------------------------------------------------------------------------------------------
 
     @property
     def id(self) -> str:
@@ -162,7 +162,7 @@ class Execution(Run):
             moves.append(Transition(None, self.status, max(over, moves[-1].time)))
         return moves
 
-    # --- waiting -------------------------------------------------------------------------------------------------------
+    # --- waiting -------------------------------------------------------------------------------------------------
 
     def __await__(self) -> Generator[Any, None, Any]:
         waiter = self.driver.waiter(self)
@@ -208,7 +208,7 @@ class Execution(Run):
         finally:
             self.events.discard(changed)
 
-    # --- asking --------------------------------------------------------------------------------------------------------
+    # --- asking --------------------------------------------------------------------------------------------------
 
     async def pause(self) -> None:
         """No new step starts from now on; running ones finish and are recorded; timers freeze.

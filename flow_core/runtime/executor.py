@@ -41,9 +41,10 @@ from flow_core.runtime.explain import Explanation, explain
 from flow_core.runtime.ids import parse_id, words_of
 from flow_core.runtime.loop import clock_of
 from flow_core.runtime.performer import Performer
+from flow_core.runtime.restart import check_recorded
 from flow_core.runtime.statistics import ExecutorStatistics
 from flow_core.status import Status
-from flow_core.step import Step
+from flow_core.step import Step, check_steps
 
 __all__ = ["Executor", "ExecutorStatistics"]
 
@@ -68,7 +69,7 @@ class Executor:
         self._stopping = False
         self._admission = Admission(self._options.queue, lambda: 0)
 
-    # --- life ----------------------------------------------------------------------------------------------------------
+    # --- life ----------------------------------------------------------------------------------------------------
 
     async def init(self, **fields: Any) -> None:
         """Change options. Raises `InvalidOption` while executions are under way."""
@@ -154,7 +155,7 @@ class Executor:
     ) -> None:
         await self.stop()
 
-    # --- start ---------------------------------------------------------------------------------------------------------
+    # --- start ---------------------------------------------------------------------------------------------------
 
     async def execute(
         self, steps: Plan | Sequence[Step], request: Any = b"", *, options: ExecuteOptions | None = None, **fields: Any
@@ -176,7 +177,7 @@ class Executor:
             options = dataclasses.replace(options or ExecuteOptions(), **fields)
         if not isinstance(steps, Plan):
             definition = Definition(options.flow if options is not None and options.flow else "steps")
-            definition.create(tuple(steps))
+            definition.create(check_steps(steps))
             steps = definition.plan(Bindings(), options.step if options is not None else None)
         await self.admit()
         execution = self.start(steps, request, options)
@@ -274,8 +275,11 @@ class Executor:
                 fix="pass inputs={name: value}", flow=plan.flow,
             )  # fmt: skip
 
-    async def finish(self, execution: Execution) -> Any:
-        """Wait for the result; cancelling this wait aborts the execution, as cancelling ``await coroutine`` would."""
+    async def finish(self, execution: Execution) -> None:
+        """Wait for the end and raise what decided it, unless it succeeded.
+
+        Cancelling this wait aborts the execution, as cancelling ``await coroutine`` would.
+        """
         if not execution.over:
             try:
                 await execution.wait()
@@ -283,7 +287,8 @@ class Executor:
                 if self._performer is not None:
                     self._performer.feed(execution, e.AbortAsked(reason="cancelled by its caller"))
                 raise
-        return execution.outcome()
+        if execution.failure is not None:
+            raise execution.failure
 
     async def restart(self, flow: str, id: str, step: str | None = None) -> Execution:
         """Execute a finished execution's request again, on the same revision, as a new execution.
@@ -300,30 +305,17 @@ class Executor:
             return self.start(old.plan, old.request, self._anonymous(old.options))
         first = old.plan.index(step)
         again = {int(node) for node in old.plan.graph.descendants(first)}
-        self._check_recorded(old, first)
+        check_recorded(old, first)
         run = self._prepare(old.plan, old.request, self._anonymous(old.options))
         for index in old.plan.graph.order():
             if int(index) not in again and old.has_output(index):
                 run.recall(index, old.output(index))
         return self._launch(run)
 
-    def _check_recorded(self, old: Execution, first: int) -> None:
-        """What comes before a step to restart at must have an output, or have ended without one for good reason."""
-        for index in old.plan.graph.predecessors(first):
-            policy = old.plan.policies.get(int(index))
-            ended = old.step_status(index) == Status.FAILURE and policy is not None and policy.allow_fail
-            if not (ended or old.has_output(index)) and old.plan.items[first].join == "all":
-                step = old.plan.items[index].id
-                raise MissingInput(
-                    f"execution {old.id} can't be restarted at {old.plan.items[first].id!r}: step {step!r}, which comes "
-                    "before it, has no recorded output",
-                    fix=f"restart it at {step!r}, or as a whole", flow=old.flow, execution=old, step=step,
-                )  # fmt: skip
-
     def _anonymous(self, options: ExecuteOptions | None) -> ExecuteOptions:
         return dataclasses.replace(options or ExecuteOptions(), id=None, async_=True)
 
-    # --- look-ups ------------------------------------------------------------------------------------------------------
+    # --- look-ups ------------------------------------------------------------------------------------------------
 
     def find(self, flow: str | None, id: str) -> Execution:
         """The handle of an execution that is live, remembered, or held by somebody.

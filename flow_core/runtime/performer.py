@@ -60,7 +60,7 @@ class Performer:
         self._next_key = 0
         self.retries = 0
 
-    # --- from the driver ----------------------------------------------------------------------------------------------
+    # --- from the driver -----------------------------------------------------------------------------------------
 
     def step_started(self, run: Execution, step: int) -> None:
         """A step with a policy starts an attempt."""
@@ -126,7 +126,7 @@ class Performer:
         error.__cause__ = cause
         return error
 
-    # --- machine ------------------------------------------------------------------------------------------------------
+    # --- machine -------------------------------------------------------------------------------------------------
 
     def machine_of(self, run: Execution) -> Machine:
         """The machine of an execution, made when it is first needed."""
@@ -212,7 +212,7 @@ class Performer:
             self.driver.cancel_timer(handle)
             del self._timers[key]
 
-    # --- for contexts -------------------------------------------------------------------------------------------------
+    # --- for contexts --------------------------------------------------------------------------------------------
 
     def deadline(self, run: Execution, step: int, activity: int) -> float | None:
         """The earliest deadline that holds for what a step does now, loop time: of the attempt, of all attempts, of the

@@ -42,7 +42,11 @@ class WorkerPool:
 
 
 def _call(
-    driver: Driver, task: StepTask, context: contextvars.Context, function: Callable[..., Any], arguments: tuple[Any, ...]
+    driver: Driver,
+    task: StepTask,
+    context: contextvars.Context,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
 ) -> None:
     try:
         value, ok = context.run(function, *arguments), True
