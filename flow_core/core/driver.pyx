@@ -26,7 +26,7 @@ from flow_core.core.plan cimport (
     FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan, StepSpec,
 )
 from flow_core.core.run cimport INTENT_RUN
-from flow_core.core.slab cimport run_pop, run_prefetch, run_succeed
+from flow_core.core.slab cimport FILL, run_pop, run_prefetch, run_succeed
 from flow_core.core.seat cimport current_context, seat_touched
 from flow_core.core.status_table cimport PAUSED, PENDING, RUNNING, SUCCESS, status_move_byte
 from flow_core.core.stepping cimport OUT_RAISED, OUT_RETURNED, OUT_WAITS, take_error
@@ -100,6 +100,9 @@ cdef class Driver(Crew):
         run.now = self.now
         if run.queued and run.row.intent == INTENT_RUN and not run.over:
             if self.spent or self.depth >= MOST_SEATS:
+                return self.park(run)
+            if run.filled < run.count:
+                run.fill(FILL)
                 return self.park(run)
             if not called and not self.blocked.empty():
                 return self.block(run)              # others have waited for a slot before it

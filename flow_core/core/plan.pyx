@@ -12,6 +12,21 @@ from flow_core.operation import LocalOperation
 from flow_core.options import DEFAULT_OPERATION_OPTIONS
 from flow_core.step import REQUEST
 
+cdef extern from *:
+    """
+    #ifdef __GLIBC__
+    #include <malloc.h>
+    static void flow_give_back(void) { malloc_trim(0); }
+    #else
+    static void flow_give_back(void) {}
+    #endif
+    """
+    void flow_give_back() noexcept
+
+# From this size on, what registering and compiling needed for a moment is worth returning to the system.
+cdef enum:
+    LARGE = 1 << 17
+
 cdef object LOCAL = LocalOperation
 cdef object PLAIN_OPTIONS = DEFAULT_OPERATION_OPTIONS
 cdef object NAME_OF_REQUEST = REQUEST
@@ -100,6 +115,8 @@ cdef class Plan:
                 special.append(v)
                 continue
             mine.call, mine.kind, mine.arity = row.call, row.kind, row.arity
+        if self.n >= LARGE:
+            flow_give_back()
         return special
 
     cdef bint plain_row(self, object operation, StepSpec* row) except -1:

@@ -47,6 +47,7 @@ cdef class Run(Slab):
     def take(self):
         """Index of a ready step, now RUNNING; None when none is ready."""
         cdef uint32_t v
+        self.fill(self.count)
         while self.queued:
             v = run_pop(self)
             if self.steps[v].status == PENDING:
@@ -100,6 +101,7 @@ cdef class Run(Slab):
         """Every step that has not ended does so now, as ABORTED or STOPPED. Outcomes that still come are late."""
         cdef uint32_t v, k
         cdef Graph g = self.plan.graph
+        self.fill(self.count)
         if status not in (ABORTED, STOPPED):
             raise ValueError(f"steps are abandoned as ABORTED or STOPPED, not {NAMES[status]}")
         for v in range(self.count):
@@ -113,6 +115,7 @@ cdef class Run(Slab):
     def doom(self):
         """A step failed for good: what has not started is skipped, except ``join="done"`` steps (clean-ups)."""
         cdef uint32_t v
+        self.fill(self.count)
         self.doomed = True
         for v in range(self.count):
             if self.steps[v].status == PENDING and self.plan.specs[v].join <= JOIN_ANY and self.steps[v].retries == 0:
@@ -136,6 +139,7 @@ cdef class Run(Slab):
     def statuses(self):
         """Status numbers of all steps, as bytes (a copy)."""
         cdef uint32_t v
+        self.fill(self.count)
         return bytes([self.steps[v].status for v in range(self.count)])
 
     def times(self, index):

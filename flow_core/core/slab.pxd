@@ -18,6 +18,10 @@ cdef extern from *:
     void prefetch "flow_prefetch"(const void* address) noexcept nogil
 
 
+cdef enum:
+    FILL = 1 << 16          # rows filled in one turn, some 2 MB
+
+
 cdef class Slab:
     # --- what it runs
     cdef readonly Plan plan
@@ -28,12 +32,14 @@ cdef class Slab:
     cdef const uint32_t* succ               # of the graph
     # --- the ring and the counters
     cdef uint32_t count, head, queued, left # left: steps that have not ended
+    cdef uint32_t filled                    # rows that are ready for use, all of them once the first step starts
     cdef ExecutionRow own                   # used when no table lends a row
     cdef ExecutionRow* row
     cdef double now                         # loop time, as of the driver's last look
     cdef readonly bint doomed               # a step failed for good: only join="done" steps start
 
     cdef int prepare(self, Plan plan, object request) except -1
+    cdef int fill(self, uint32_t more) noexcept
     cdef int settle(self, uint32_t v, bint ok) except -1
     cdef void mark_skipped(self, uint32_t v, vector[uint32_t]* skipped)
     cdef int end(self, uint32_t v, uint8_t status) except -1

@@ -5,8 +5,8 @@ success, `Slab.settle` the general one), and the check of all invariants. Does n
 the driver (`Run`).
 """
 
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.string cimport memcpy, memset
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.string cimport memcpy
 from libcpp.vector cimport vector
 
 from flow_core.core.graph cimport Graph
@@ -78,18 +78,13 @@ cdef class Slab:
         """Take the slab and fill it. On MemoryError the run is empty and safe to drop."""
         cdef size_t n = plan.n
         cdef char* at
-        cdef uint32_t v
         if self.steps is not NULL:
             raise ValueError("this run is prepared already")
-        at = <char*>PyMem_Malloc(n * (sizeof(StepState) + sizeof(uint32_t)) + 1)
+        at = <char*>PyMem_Calloc(n or 1, sizeof(StepState) + sizeof(uint32_t))
         if at is NULL:
             raise MemoryError(f"no memory for an execution of {n} steps")
         self.steps = <StepState*>at
         self.ready = <uint32_t*>(self.steps + n)
-        memset(self.steps, 0, n * sizeof(StepState))
-        for v in range(plan.n):
-            self.steps[v].waiting = plan.specs[v].indegree
-            self.steps[v].status = PENDING
         memcpy(self.ready, plan.roots, plan.n_roots * sizeof(uint32_t))
         self.succ = plan.graph.succ
         self.plan, self.request = plan, request
@@ -98,6 +93,16 @@ cdef class Slab:
         self.queued = plan.n_roots
         self.row.steps = <uint32_t>n
         self.row.status = PENDING
+        self.fill(FILL)
+        return 0
+
+    cdef int fill(self, uint32_t more) noexcept:
+        """Fill further rows. A large execution is filled over several turns: touching its memory takes a while."""
+        cdef uint32_t v, end = min(self.count - self.filled, more) + self.filled
+        for v in range(self.filled, end):
+            self.steps[v].waiting = self.plan.specs[v].indegree
+            self.steps[v].status = PENDING
+        self.filled = end
         return 0
 
     # --- what follows when a step has ended -------------------------------------------------------------------------
@@ -157,6 +162,8 @@ cdef class Slab:
 
     cdef uint32_t index_of(self, object index, int status) except? 0xFFFFFFFF:
         cdef long long i = index
+        if self.filled < self.count:
+            self.fill(self.count)
         if not 0 <= i < self.count:
             raise IndexError(f"no step {index} in a run of {self.count}")
         if status >= 0 and self.steps[i].status != status:
@@ -169,6 +176,7 @@ cdef class Slab:
         """Verify every invariant; raises AssertionError naming the broken one. For tests: O(steps + orders)."""
         cdef uint32_t v, k, left = 0, running = 0, succeeded = 0, failed = 0, skipped = 0, waits
         cdef Graph g = self.plan.graph
+        self.fill(self.count)
         for v in range(self.count):
             s = self.steps[v].status
             left += s == PENDING or s == RUNNING
