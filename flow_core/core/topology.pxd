@@ -1,5 +1,5 @@
 # Topology: the growing graph behind registration. See src/flow_core/topology.hpp and topology_order.hpp.
-from cpython.object cimport PyObject, PyObject_Hash
+from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint32_t
 from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
@@ -35,7 +35,6 @@ cdef extern from "flow_core/topology_order.hpp" namespace "flow":
     void topo_init(Topo* t, NameHook keep, NameHook drop, SameName same) except +
     void topo_free(Topo* t) noexcept
     void topo_reserve(Topo* t, size_t steps, size_t edges) except +
-    void topo_trim(Topo* t) except +
     bint topo_is_ghost(const Topo* t, uint32_t v) noexcept
     uint32_t topo_find(const Topo* t, Name name, uint32_t hash) noexcept
     uint32_t topo_intern(Topo* t, Name name, uint32_t hash, Zone zone) except +
@@ -44,6 +43,7 @@ cdef extern from "flow_core/topology_order.hpp" namespace "flow":
         Name name
         uint32_t v, hash
         bint by_source
+    void topo_prefetch_name(Name name) noexcept
     void topo_prefetch_slot(const Topo* t, uint32_t hash) noexcept
     void topo_prefetch_node(const Topo* t, uint32_t hash) noexcept
     void topo_link_lazily(Topo* t, uint32_t source, uint32_t target, bint by_source) except +
@@ -60,6 +60,10 @@ cdef extern from "flow_core/topology_order.hpp" namespace "flow":
     vector[uint32_t] topo_neighbours(const Topo* t, uint32_t v, bint before) except +
     void topo_export(const Topo* t, vector[uint32_t]* sources, vector[uint32_t]* targets) except +
     const char* topo_check(const Topo* t) except +
+
+cdef extern from "Python.h":
+    PyObject* PyTuple_GET_ITEM(object, Py_ssize_t) noexcept  # borrowed
+
 
 cdef class Topology:
     cdef Topo topo
@@ -80,18 +84,10 @@ cdef class Topology:
     cdef int connect(self, uint32_t v, object after, object before,
                      bint after_all, bint before_all) except -1
     cdef int add_bulk(self, list items) except -1
-    cdef size_t estimate_edges(self, list steps) except? 0
     cdef int declare_block(self, list steps, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int link_block(self, list steps, Py_ssize_t start, Py_ssize_t end, size_t place) except -1
-    cdef bint mention(self, uint32_t v, tuple names, bint by_source, vector[TopoMention]& mentions) except -1
+    cdef int mention(self, uint32_t v, tuple names, bint by_source, vector[TopoMention]& mentions) except -1
+    cdef uint32_t hash_of_mention(self, const TopoMention& mention) except? 0xFFFFFFFF
     cdef int raise_cycle(self) except -1
     cdef int pack(self) except -1
     cdef list names(self, vector[uint32_t] nodes)
-
-
-cdef inline Name handle(str name) noexcept:
-    return <Name><PyObject*>name
-
-
-cdef inline uint32_t hash_of(str name) except? 0xFFFFFFFF:
-    return <uint32_t>PyObject_Hash(name)

@@ -3,14 +3,15 @@
 Lives here: strings and items. Does not live here: storage and order (``src/flow_core/topology.hpp``,
 ``topology_order.hpp``), what a step is, the checks of its id.
 """
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyObject_Hash
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from cpython.unicode cimport PyUnicode_Compare, PyUnicode_FromObject
+from cpython.unicode cimport PyUnicode_Compare
 from libc.stdint cimport uint32_t
 from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
 from flow_core.core.graph cimport graph_from_edges
+from flow_core.core.names cimport as_name, as_sequence
 
 cimport cython
 
@@ -35,18 +36,15 @@ cdef cbool same_name(Name a, Name b) noexcept:
     return PyUnicode_Compare(<object><PyObject*>a, <object><PyObject*>b) == 0
 
 
-cdef str as_name(object value, str what):
-    if type(value) is str:
-        return value
-    if not isinstance(value, str):
-        raise TypeError(f"{what} must be a str, not {type(value).__name__}: {value!r:.80}")
-    return PyUnicode_FromObject(value)
+cdef inline Name handle(str name) noexcept:
+    return <Name><PyObject*>name
 
 
-cdef object as_sequence(object value, str what):
-    if not isinstance(value, str):
-        return value
-    raise TypeError(f"{what} must be a sequence of names, not the str {value!r:.80}")
+cdef inline uint32_t hash_of(str name) except? 0xFFFFFFFF:
+    return <uint32_t>PyObject_Hash(name)
+
+
+cdef uint32_t HASH_OF_ALL = hash_of(ALL)
 
 
 @cython.no_gc_clear
@@ -211,22 +209,14 @@ cdef class Topology:
 
     cdef int add_bulk(self, list steps) except -1:
         cdef Py_ssize_t start, count = len(steps), place = self.topo.places.size()
-        topo_reserve(&self.topo, count, self.estimate_edges(steps))
+        topo_reserve(&self.topo, count, 0)
         for start in range(0, count, BLOCK):
             self.declare_block(steps, start, min(start + BLOCK, count))
         for start in range(0, count, BLOCK):
             self.link_block(steps, start, min(start + BLOCK, count), <size_t>(place + start))
         if not topo_recompute(&self.topo):
             self.raise_cycle()
-        if count > place:
-            topo_trim(&self.topo)
         return 0
-
-    cdef size_t estimate_edges(self, list steps) except? 0:
-        """About how many edges a bulk brings, from a thousand of its steps: growing by doubling leaves holes behind."""
-        cdef list some = steps[::max(1, len(steps) // 1024)]
-        edges = sum([len(names) for step in some for names in (step.after, step.before) if type(names) is tuple])
-        return <size_t>(edges * <double>len(steps) / len(some) * 1.02)
 
     cdef int declare_block(self, list steps, Py_ssize_t start, Py_ssize_t end) except -1:
         cdef uint32_t hashes[64]  # BLOCK
@@ -258,13 +248,18 @@ cdef class Topology:
                 if names:
                     names = names if type(names) is tuple else tuple(as_sequence(names, "before" if side else "after"))
                     kept.append(names)
-                    says[side][i - start] = self.mention(v, names, side, mentions)
+                    self.mention(v, names, side, mentions)
         for k in range(mentions.size()):
-            mentions[k].hash = hash_of(<str><object><PyObject*>mentions[k].name)
+            mentions[k].hash = self.hash_of_mention(mentions[k])
+            if mentions[k].hash == HASH_OF_ALL and <str><PyObject*>mentions[k].name == ALL:
+                mentions[k].name = 0
+                says[mentions[k].by_source][self.topo.nodes[mentions[k].v].place - place] = True
             topo_prefetch_slot(&self.topo, mentions[k].hash)
         for k in range(mentions.size()):
             topo_prefetch_node(&self.topo, mentions[k].hash)
         for k in range(mentions.size()):
+            if mentions[k].name == 0:
+                continue
             v = mentions[k].v
             u = topo_intern(&self.topo, mentions[k].name, mentions[k].hash, HIGH if mentions[k].by_source else LOW)
             if u == v:
@@ -279,20 +274,22 @@ cdef class Topology:
                 self.raise_cycle()
         return 0
 
-    cdef bint mention(self, uint32_t v, tuple names, bint by_source, vector[TopoMention]& mentions) except -1:
-        """Note each name that v mentions; whether ALL is among them."""
+    cdef int mention(self, uint32_t v, tuple names, bint by_source, vector[TopoMention]& mentions) except -1:
+        """Note each name that v mentions, without a look at it yet: not even its count of references is touched."""
         cdef TopoMention mention
-        cdef bint says_all = False
-        for value in names:
-            if type(value) is not str:
-                raise TypeError(f"a name in {'before' if by_source else 'after'} must be a str, not "
-                                f"{type(value).__name__}: {value!r:.80}")
-            if <str>value == ALL:
-                says_all = True
-                continue
-            mention.name, mention.v, mention.hash, mention.by_source = handle(<str>value), v, 0, by_source
+        mention.v, mention.hash, mention.by_source = v, 0, by_source
+        for i in range(len(names)):
+            mention.name = <Name>PyTuple_GET_ITEM(names, i)
+            topo_prefetch_name(mention.name)
             mentions.push_back(mention)
-        return says_all
+        return 0
+
+    cdef uint32_t hash_of_mention(self, const TopoMention& mention) except? 0xFFFFFFFF:
+        value = <object><PyObject*>mention.name
+        if type(value) is not str:
+            raise TypeError(f"a name in {'before' if mention.by_source else 'after'} must be a str, not "
+                            f"{type(value).__name__}: {value!r:.80}")
+        return hash_of(<str>value)
 
     def replace(self, name, item, after=(), before=(), *, after_all=False, before_all=False, detached=False):
         """Declare a step anew: its own edges are exchanged, those others declared to it and its place stay.

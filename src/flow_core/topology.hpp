@@ -180,6 +180,8 @@ struct TopoMention {
     bool by_source;
 };
 
+inline void topo_prefetch_name(Name name) noexcept { __builtin_prefetch(reinterpret_cast<const void*>(name)); }
+
 inline void topo_prefetch_slot(const Topology* t, uint32_t hash) noexcept {
     __builtin_prefetch(&t->table[hash & (t->table.size() - 1)]);
 }
@@ -200,9 +202,6 @@ inline void topo_reserve(Topology* t, size_t steps, size_t edges) {
     t->edges.reserve(t->edges.size() + edges);
     t->log.created.reserve(steps);
 }
-
-// Gives back what growing by doubling left over, after a bulk that brought most of what there is.
-inline void topo_trim(Topology* t) { t->edges.shrink_to_fit(); }
 
 // --- edges and registrations
 
