@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 from flow_core.core.plan import Plan
 from flow_core.engine.definition import Definition
@@ -75,7 +75,7 @@ class Flow:
         options: FlowOptions | None = None,
     ) -> None:
         options = options or FlowOptions()
-        given = {"executor": executor, "store": store, "context": context}
+        given: dict[str, Any] = {"executor": executor, "store": store, "context": context}
         self._options = dataclasses.replace(options, **{k: v for k, v in given.items() if v is not None})
         self.rpc = rpc
         self.pubsub = pubsub
@@ -134,7 +134,7 @@ class Flow:
             if client is not None:
                 await client.close()
 
-    async def __aenter__(self) -> Flow:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -287,9 +287,9 @@ class Flow:
             the execution, over; with ``async_=True`` its handle as soon as it has started.
 
         Raises:
-            UnknownFlow, UnknownStep, UnresolvedSteps, MissingInput, ExecutionConflict, ExecutorStopped before it starts;
-            StepFailed, ExecutionTimeout, ExecutionAborted, ExecutionStopped when it did not end well, with the handle in
-            ``error.execution``.
+            UnknownFlow, UnknownStep, UnresolvedSteps, MissingInput, ExecutionConflict, ExecutorStopped: before it
+            starts; StepFailed, ExecutionTimeout, ExecutionAborted, ExecutionStopped: when it did not end well, with the
+            handle in ``error.execution``.
         """
         executor = self._executor
         async_ = fields.pop("async_", None)

@@ -26,7 +26,7 @@ class Admission:
         self.most = most
         self.closed = False
         #: Whoever comes while fewer executions than these are unfinished comes in at once. It leaves out the places of
-        #: those whose turn it is, and is 0 while others wait: nobody overtakes. One number, because every start reads it.
+        #: those whose turn it is, and is 0 while others wait: nobody overtakes. One number: every start reads it.
         self.bound = most
         self._live = live
         #: Callers that wait, first come first served.

@@ -1,7 +1,7 @@
 """`StepContext`: what an operation, or a callable that asks for it, knows about the attempt it makes.
 
-Lives here: identity, deadline, headers, the way to clients and to other flows. Does not live here: contextvars (the core
-gives each step its own copy).
+Lives here: identity, deadline, headers, the way to clients and to other flows. Does not live here: contextvars (the
+core gives each step its own copy).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from flow_core.codec import encode_value
 from flow_core.core.run import Run
@@ -55,7 +55,7 @@ class Execution(Run):
     #: The attempt of the step that started it, None: nobody's.
     caller: StepContext | None
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Execution:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
         self.events = self.caller = None
         return self

@@ -1,7 +1,7 @@
 """`Executor`: starts executions, finds them again, and stops.
 
-Lives here: admission (queue with back-pressure), idempotent ids, look-ups, statistics, drain and stop. Does not live here:
-names of flows (``flow.py``), decisions (``engine/``), stepping (``core/``).
+Lives here: idempotent ids, look-ups, statistics, drain and stop. Does not live here: the line of callers who wait for
+room (`Admission`), names of flows (``flow.py``), decisions (``engine/``), stepping (``core/``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import secrets
 from asyncio import get_running_loop
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 from flow_core.codec import encode_value
@@ -27,7 +27,6 @@ from flow_core.errors import (
     ExecutorStopped,
     InvalidOption,
     MissingInput,
-    QueueFull,
     UnknownExecution,
     UnknownStep,
     did_you_mean,
@@ -74,7 +73,7 @@ class Executor:
     async def init(self, **fields: Any) -> None:
         """Change options. Raises `InvalidOption` while executions are under way."""
         if self._driver is not None and self._driver.live:
-            raise InvalidOption(f"{self._driver.live} executions are under way", fix="init() before the first execute()")
+            raise InvalidOption(f"{self._driver.live} executions are under way", fix="init() before the first one")
         self._options = dataclasses.replace(self._options, **fields)
         self._driver = self._performer = self._loop = None
 
@@ -147,7 +146,7 @@ class Executor:
         performer.pool.shutdown()
         driver.close()
 
-    async def __aenter__(self) -> Executor:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

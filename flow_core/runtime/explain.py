@@ -64,7 +64,7 @@ def _of_execution(run: Execution) -> list[Reason]:
     machine: Machine | None = run.machine
     if run.over:
         return [Reason(None, "over", "it is over" + (f": {run.error}" if run.error else ""))]
-    reasons = []
+    reasons: list[Reason] = []
     if run.status is Status.PAUSED:
         reasons.append(Reason(None, "paused", "it is paused: no step starts until it is resumed"))
     if machine is not None:
@@ -84,7 +84,7 @@ def _left(run: Execution, machine: Machine, timer: tuple[str, int]) -> float | N
 
 
 def _of_steps(run: Execution) -> list[Reason]:
-    reasons = []
+    reasons: list[Reason] = []
     ready = set(run.ready_steps)
     for index, number in enumerate(run.statuses()):
         if len(reasons) >= MOST_REASONS:

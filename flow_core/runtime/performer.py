@@ -1,7 +1,7 @@
 """`Performer`: the driver's handler. It feeds machines with what happened and performs what they command.
 
-Lives here: the loop event -> machine -> commands -> driver, child executions, watchers. Does not live here: any decision
-(``engine/execution.py``), any stepping of coroutines (``core/driver.pyx``).
+Lives here: the loop event -> machine -> commands -> driver, child executions, watchers. Does not live here: any
+decision (``engine/execution.py``), any stepping of coroutines (``core/driver.pyx``).
 """
 
 from __future__ import annotations
