@@ -1,5 +1,5 @@
 # Topology: the growing graph behind registration. See src/flow_core/topology.hpp and topology_order.hpp.
-from cpython.ref cimport PyObject
+from cpython.object cimport PyObject, PyObject_Hash
 from libc.stdint cimport int64_t, uint32_t
 from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
@@ -35,6 +35,7 @@ cdef extern from "flow_core/topology_order.hpp" namespace "flow":
     void topo_init(Topo* t, NameHook keep, NameHook drop, SameName same) except +
     void topo_free(Topo* t) noexcept
     void topo_reserve(Topo* t, size_t steps, size_t edges) except +
+    void topo_trim(Topo* t) except +
     bint topo_is_ghost(const Topo* t, uint32_t v) noexcept
     uint32_t topo_find(const Topo* t, Name name, uint32_t hash) noexcept
     uint32_t topo_intern(Topo* t, Name name, uint32_t hash, Zone zone) except +
@@ -84,6 +85,7 @@ cdef class Topology:
     cdef int connect(self, uint32_t v, object after, object before,
                      bint after_all, bint before_all) except -1
     cdef int add_bulk(self, list items) except -1
+    cdef size_t estimate_edges(self, list steps) except? 0
     cdef int declare_block(self, list steps, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int link_block(self, list steps, Py_ssize_t start, Py_ssize_t end, size_t place) except -1
     cdef int mention(self, uint32_t v, tuple names, bint by_source, vector[TopoMention]& mentions) except -1
@@ -91,3 +93,11 @@ cdef class Topology:
     cdef int raise_cycle(self) except -1
     cdef int pack(self) except -1
     cdef list names(self, vector[uint32_t] nodes)
+
+
+cdef inline Name handle(str name) noexcept:
+    return <Name><PyObject*>name
+
+
+cdef inline uint32_t hash_of(str name) except? 0xFFFFFFFF:
+    return <uint32_t>PyObject_Hash(name)

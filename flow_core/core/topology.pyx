@@ -3,7 +3,7 @@
 Lives here: strings and items. Does not live here: storage and order (``src/flow_core/topology.hpp``,
 ``topology_order.hpp``), what a step is, the checks of its id.
 """
-from cpython.object cimport PyObject, PyObject_Hash
+from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.unicode cimport PyUnicode_Compare
 from libc.stdint cimport uint32_t
@@ -18,6 +18,7 @@ cimport cython
 __all__ = ["Topology"]
 
 cdef str ALL = "$all"  # no legal id holds a "$"
+cdef uint32_t HASH_OF_ALL = hash_of(ALL)
 
 # Up to this many steps keep the order edge by edge; more recompute it once, which is linear in the whole graph.
 cdef Py_ssize_t BULK = 64
@@ -34,17 +35,6 @@ cdef void drop_name(Name name) noexcept:
 
 cdef cbool same_name(Name a, Name b) noexcept:
     return PyUnicode_Compare(<object><PyObject*>a, <object><PyObject*>b) == 0
-
-
-cdef inline Name handle(str name) noexcept:
-    return <Name><PyObject*>name
-
-
-cdef inline uint32_t hash_of(str name) except? 0xFFFFFFFF:
-    return <uint32_t>PyObject_Hash(name)
-
-
-cdef uint32_t HASH_OF_ALL = hash_of(ALL)
 
 
 @cython.no_gc_clear
@@ -209,14 +199,22 @@ cdef class Topology:
 
     cdef int add_bulk(self, list steps) except -1:
         cdef Py_ssize_t start, count = len(steps), place = self.topo.places.size()
-        topo_reserve(&self.topo, count, 0)
+        topo_reserve(&self.topo, count, self.estimate_edges(steps))
         for start in range(0, count, BLOCK):
             self.declare_block(steps, start, min(start + BLOCK, count))
         for start in range(0, count, BLOCK):
             self.link_block(steps, start, min(start + BLOCK, count), <size_t>(place + start))
         if not topo_recompute(&self.topo):
             self.raise_cycle()
+        if count > place:
+            topo_trim(&self.topo)
         return 0
+
+    cdef size_t estimate_edges(self, list steps) except? 0:
+        """About how many edges a bulk brings, from a thousand of its steps: growing by doubling leaves holes behind."""
+        cdef list some = steps[::max(1, len(steps) // 1024)]
+        edges = sum([len(names) for step in some for names in (step.after, step.before) if type(names) is tuple])
+        return <size_t>(edges * <double>len(steps) / len(some) * 1.02)
 
     cdef int declare_block(self, list steps, Py_ssize_t start, Py_ssize_t end) except -1:
         cdef uint32_t hashes[64]  # BLOCK

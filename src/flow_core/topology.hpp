@@ -203,6 +203,9 @@ inline void topo_reserve(Topology* t, size_t steps, size_t edges) {
     t->log.created.reserve(steps);
 }
 
+// Gives back what growing by doubling left over, after a bulk that brought most of what there is.
+inline void topo_trim(Topology* t) { t->edges.shrink_to_fit(); }
+
 // --- edges and registrations
 
 inline void topo_link(Topology* t, uint32_t from, uint32_t to, bool by_source) {
