@@ -236,9 +236,10 @@ class Executor:
             if run.options.timeout is not None:
                 self._performer.begin(run)
             self.driver.launch(run)
-        except BaseException:  # no memory: it ends here, and its id is free
-            self._performer.feed(run, e.AbortAsked(reason="not started: no memory"))
-            self._named.pop(run.name, None)
+        except BaseException:
+            if not run.over:  # no memory: it ends here, and its id is free; else a step raised SystemExit
+                self._performer.feed(run, e.AbortAsked(reason="not started: no memory"))
+                self._named.pop(run.name, None)
             raise
         return run
 
