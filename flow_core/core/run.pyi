@@ -3,6 +3,7 @@ from enum import IntEnum
 from typing import Any
 
 from flow_core.core.plan import Plan
+from flow_core.core.slab import Slab
 
 class Intent(IntEnum):
     INTENT_RUN = 0
@@ -12,15 +13,11 @@ class Intent(IntEnum):
 
 NAMES: Sequence[str]
 
-class Run:
+class Run(Slab):
     machine: Any
     name: Any
     parent: Any
     depth: int
-    @property
-    def plan(self) -> Plan: ...
-    @property
-    def request(self) -> Any: ...
     @property
     def options(self) -> Any: ...
     @property
@@ -29,8 +26,6 @@ class Run:
     def driver(self) -> Any: ...
     @property
     def limit(self) -> int: ...
-    @property
-    def doomed(self) -> bool: ...
     @property
     def over(self) -> bool: ...
     def __init__(self, plan: Plan, request: Any = None) -> None: ...
@@ -71,4 +66,3 @@ class Run:
     def ready_steps(self) -> list[int]: ...
     @property
     def counts(self) -> tuple[int, int, int, int, int]: ...
-    def check(self) -> None: ...

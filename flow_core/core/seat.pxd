@@ -9,8 +9,8 @@ from flow_core.core.task cimport Scheduler, StepTask
 cdef extern from *:
     """
     #include <Python.h>
-    // Where a contextvars.Context keeps its variables (an immutable map: the pointer changes with every set). The layout
-    // has been the same from 3.7 to 3.14; seat.pyx tries it out at import and goes without it when it does not hold.
+    // Where a contextvars.Context keeps its variables (an immutable map: the pointer changes with every set). The
+    // layout has been the same from 3.7 to 3.14; seat.pyx tries it out at import and goes without it when it does not hold.
     struct FlowContextLayout { PyObject ob_base; PyObject* previous; void* variables; };
     static inline void* flow_context_variables(PyObject* context) {
         return ((struct FlowContextLayout*)context)->variables;
