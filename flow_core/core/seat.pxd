@@ -10,7 +10,8 @@ cdef extern from *:
     """
     #include <Python.h>
     // Where a contextvars.Context keeps its variables (an immutable map: the pointer changes with every set). The
-    // layout has been the same from 3.7 to 3.14; seat.pyx tries it out at import and goes without it when it does not hold.
+    // layout has been the same from 3.7 to 3.14; seat.pyx tries it out at import and goes
+    // without it when it does not hold.
     struct FlowContextLayout { PyObject ob_base; PyObject* previous; void* variables; };
     static inline void* flow_context_variables(PyObject* context) {
         return ((struct FlowContextLayout*)context)->variables;

@@ -5,8 +5,8 @@ of `asyncio.Task`, so that `current_task()`, `timeout()`, `TaskGroup` and anyio 
 of tasks run against it (``tests/core/test_asyncio_semantics.py``). Does not live here: the outcome and who waits for it
 (`Promise`), which step comes next (`Driver`).
 
-What a step can tell apart from a task made by `asyncio.create_task`: it is not in `asyncio.all_tasks()`. That registry
-is a set of weak references whose upkeep costs as much as a step that suspends, and its main use, cancelling what is
+The one difference to a task made by `asyncio.create_task`: it is not in `asyncio.all_tasks()`. That registry is a
+set of weak references whose upkeep costs as much as a step that suspends, and its main use, cancelling what is
 left when a loop closes, would rob the executor of its orderly stop. The executor knows its tasks: `Driver.cancel_tasks`.
 """
 
