@@ -12,8 +12,6 @@
 Lives here: the public names. Everything else is reached through them.
 """
 
-from pathlib import Path
-
 from flow_core import errors
 from flow_core.errors import FlowError, Permanent
 from flow_core.flow import Flow
@@ -59,6 +57,8 @@ __all__ = [
 
 def get_include() -> str:
     """Folder of the C++ headers, for those who ``cimport`` the core (as `numpy.get_include`)."""
+    from pathlib import Path
+
     here = Path(__file__).parent
     packed = here / "include"
     return str(packed if packed.is_dir() else here.parent / "src")

@@ -25,10 +25,6 @@ cdef class Driver(Crew):
     # one step
     cdef int start_other(self, Run run, uint32_t v, Seat seat) except -1
     cdef int call_step(self, Run run, uint32_t v, Activity activity, object value, Seat seat) except -1
-    cdef tuple call_of(self, Run run, uint32_t v, Activity activity)
-    cdef int kind_of(self, Run run, uint32_t v, Activity activity) except -1
-    cdef object awaitable(self, Run run, uint32_t v, PyObject* called)
-    cdef object coroutine_of(self, Run run, uint32_t v, object value)
     cdef int first_step(self, Run run, uint32_t v, Activity activity, object coro, Seat seat) except -1
     cdef int after_first(
         self, Run run, uint32_t v, Activity activity, Outcome outcome, PyObject* out, Seat seat) except -1

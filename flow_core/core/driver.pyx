@@ -22,6 +22,7 @@ from asyncio import CancelledError
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
+from flow_core.core.calls cimport call_of, called_or_error, coroutine_of, kind_of, refuse_output
 from flow_core.core.plan cimport (
     FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan, StepSpec,
 )
@@ -29,15 +30,12 @@ from flow_core.core.run cimport INTENT_RUN
 from flow_core.core.slab cimport FILL, run_pop, run_prefetch, run_succeed
 from flow_core.core.seat cimport current_context, seat_touched
 from flow_core.core.status_table cimport PAUSED, PENDING, RUNNING, SUCCESS, status_move_byte
-from flow_core.core.stepping cimport OUT_RAISED, OUT_RETURNED, OUT_WAITS, take_error
+from flow_core.core.stepping cimport (
+    OUT_RAISED, OUT_RETURNED, OUT_WAITS, PYGEN_RETURN, PyIter_Send, PySendResult, outcome_of,
+)
 from flow_core.core.task cimport ACTIVITY_ATTEMPT, Scheduler
 
-from flow_core.errors import InvalidStep, PayloadError
-
 cdef extern from "Python.h":
-    ctypedef enum PySendResult:
-        PYGEN_RETURN, PYGEN_ERROR, PYGEN_NEXT
-    PySendResult PyIter_Send(PyObject* it, PyObject* arg, PyObject** result) noexcept
     PyObject* PyObject_CallOneArg(PyObject* callable, PyObject* arg) noexcept
     bint PyCoro_CheckExact(PyObject* object) noexcept
     int PyContext_Enter(object) except -1
@@ -178,7 +176,7 @@ cdef class Driver(Crew):
             run_prefetch(run, spec)
             coro = PyObject_CallOneArg(spec.call, argument)
             if coro is NULL or not PyCoro_CheckExact(coro):
-                self.first_step(run, v, ACTIVITY_ATTEMPT, self.awaitable(run, v, coro), seat)
+                self.first_step(run, v, ACTIVITY_ATTEMPT, called_or_error(run, v, coro), seat)
                 continue
             seat.task.index = v
             seat.task.coro = <object>coro
@@ -231,7 +229,7 @@ cdef class Driver(Crew):
         """Call what is behind a step, or its fallback or compensation."""
         cdef StepTask task
         try:
-            kind, arity, call = self.call_of(run, v, activity)
+            kind, arity, call = call_of(run, v, activity)
             context = self.context_type(run, v, activity) if kind == KIND_OPERATION or arity == 2 else None
             arguments = ((), (value,), (context, value))[arity]
             if kind == KIND_OPERATION:
@@ -245,42 +243,10 @@ cdef class Driver(Crew):
                     self.unlink(task)               # no thread will ever end it
                     raise
                 return 0
-            coro = self.coroutine_of(run, v, call(*arguments))
+            coro = coroutine_of(run, v, call(*arguments))
         except BaseException as error:
             return self.ended(run, v, activity, OUT_RAISED, error)
         return self.first_step(run, v, activity, coro, seat)
-
-    cdef tuple call_of(self, Run run, uint32_t v, Activity activity):
-        cdef StepSpec* spec = run.plan.specs + v
-        if activity != ACTIVITY_ATTEMPT:
-            return run.plan.policies[v].call_of(activity)
-        if spec.call is NULL:
-            raise InvalidStep(
-                f"step {run.plan.items[v].id!r} of flow {run.plan.flow!r}: {run.plan.items[v].operation} has no callable",
-                fix="bind its name to a callable in this process: flow.bind(name, function)",
-            )
-        return spec.kind, spec.arity, <object>spec.call
-
-    cdef object awaitable(self, Run run, uint32_t v, PyObject* called):
-        """What a call gave, when it is no plain coroutine: its error, or what can be stepped (steals ``called``)."""
-        if called is NULL:
-            return take_error()
-        value = <object>called
-        Py_DECREF(value)
-        try:
-            return self.coroutine_of(run, v, value)
-        except BaseException as error:
-            return error
-
-    cdef object coroutine_of(self, Run run, uint32_t v, object value):
-        if PyCoro_CheckExact(<PyObject*>value):
-            return value
-        if hasattr(type(value), "__await__"):
-            return _await(value)
-        raise InvalidStep(
-            f"step {run.plan.items[v].id!r}: {run.plan.items[v].operation} gave {type(value).__name__}, not an awaitable",
-            fix="make execute() an async def",
-        )
 
     cdef int first_step(self, Run run, uint32_t v, Activity activity, object coro, Seat seat) except -1:
         """Step a new coroutine for the first time, in the seat. ``coro`` may be the error of its call."""
@@ -329,9 +295,10 @@ cdef class Driver(Crew):
         if outcome == OUT_RAISED and isinstance(value, (KeyboardInterrupt, SystemExit)):
             self.fatal = value
         self.totals.steps_ended += 1
-        if outcome == OUT_RETURNED and self.kind_of(run, v, activity) == KIND_OPERATION:
-            if type(value) is not bytes:
-                outcome, value = OUT_RAISED, _not_bytes(run, v, value)
+        if outcome == OUT_RETURNED and kind_of(run, v, activity) == KIND_OPERATION:
+            refused = refuse_output(run, v, value)
+            if refused is not None:
+                outcome, value = OUT_RAISED, refused
         if activity != ACTIVITY_ATTEMPT:
             self.handler.activity_ended(run, v, activity, outcome == OUT_RETURNED, value)
             return 0
@@ -347,9 +314,6 @@ cdef class Driver(Crew):
         if spec.flags & FLAG_POLICY:
             self.handler.step_succeeded(run, v)
         return 0
-
-    cdef int kind_of(self, Run run, uint32_t v, Activity activity) except -1:
-        return run.plan.specs[v].kind if activity == ACTIVITY_ATTEMPT else run.plan.policies[v].call_of(activity)[0]
 
     def start_activity(self, Run run not None, uint32_t index, int activity, object value):
         """Start the fallback or the compensation of a step with an input value."""
@@ -423,26 +387,3 @@ cdef class Driver(Crew):
     def close(self):
         """Let go of the loop's timer."""
         self._close()
-
-
-cdef inline Outcome outcome_of(PySendResult sent, PyObject** out) except *:
-    if sent == PYGEN_RETURN:
-        return OUT_RETURNED
-    if sent == PYGEN_NEXT:
-        return OUT_WAITS
-    error = take_error()
-    Py_INCREF(error)
-    out[0] = <PyObject*>error
-    return OUT_RAISED
-
-
-async def _await(awaitable):
-    return await awaitable
-
-
-def _not_bytes(Run run, uint32_t v, value):
-    step = run.plan.items[v]
-    return PayloadError(
-        f"step {step.id!r}: {step.operation} returned {type(value).__name__}, not bytes",
-        fix="encode the result, or use a LocalOperation", flow=run.plan.flow, step=step.id,
-    )

@@ -8,11 +8,6 @@ from asyncio import tasks
 
 from cpython.ref cimport Py_INCREF
 
-cdef extern from "Python.h":
-    ctypedef enum PySendResult:
-        PYGEN_RETURN, PYGEN_ERROR, PYGEN_NEXT
-    PySendResult PyIter_Send(PyObject* it, PyObject* arg, PyObject** result) noexcept
-
 cdef extern from *:
     """
     // The exception in flight as one normalized object with its traceback, which is what is kept and thrown later.
@@ -53,9 +48,12 @@ cdef object swap_current(object loop, object task):
 
 cdef Outcome send(object coro, PyObject** out) except *:
     """Step a coroutine. ``out`` gets an owned reference: what it returned, yielded, or raised."""
-    cdef PySendResult sent
     out[0] = NULL
-    sent = PyIter_Send(<PyObject*>coro, <PyObject*>None, out)
+    return outcome_of(PyIter_Send(<PyObject*>coro, <PyObject*>None, out), out)
+
+
+cdef Outcome outcome_of(PySendResult sent, PyObject** out) except *:
+    """What a send gave; for an error ``out`` gets the exception."""
     if sent == PYGEN_RETURN:
         return OUT_RETURNED
     if sent == PYGEN_NEXT:
