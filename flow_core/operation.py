@@ -74,7 +74,7 @@ class Operation(ABC):
         """What makes this operation beside its name and options, as strings (the ``options`` map of the wire)."""
         return {}
 
-    def load(self, fields: dict[str, str]) -> None:
+    def load(self, fields: dict[str, str]) -> None:  # noqa: B027 - most operations have no fields
         """Take over what `fields` gave. Raises `DecodeError` when one is missing or wrong."""
 
     def encode(self) -> pb.Operation:

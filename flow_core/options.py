@@ -79,7 +79,7 @@ class Retry:
     retry_on: tuple[str, ...] = ("builtins.Exception",)
     give_up_on: tuple[str, ...] = ()
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - a record; its fields keep their order
         self,
         retries: int = 3,
         initial: Seconds = 0.1,

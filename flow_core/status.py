@@ -53,9 +53,7 @@ MOVES: Final[dict[Status, frozenset[Status]]] = {
             Status.STOPPED,
         }
     ),
-    Status.PAUSED: frozenset(
-        {Status.RUNNING, Status.FAILURE, Status.SUCCESS, Status.ABORTED, Status.STOPPED}
-    ),
+    Status.PAUSED: frozenset({Status.RUNNING, Status.FAILURE, Status.SUCCESS, Status.ABORTED, Status.STOPPED}),
     Status.FAILURE: frozenset(),
     Status.SUCCESS: frozenset(),
     Status.ABORTED: frozenset(),

@@ -122,7 +122,8 @@ class Step:
         _put(self, "output", output if output is None else check_id(output, f"output of step {id!r}"))
         plain = (
             retry is None and timeout is None and total_timeout is None and fallback is None and compensation is None
-            and allow_fail is None and when is None and join == "all" and manual is False and delivery == "at_least_once"
+            and allow_fail is None and when is None and join == "all" and manual is False
+            and delivery == "at_least_once"
         )  # fmt: skip
         _put(self, "plain", plain)
         if plain:

@@ -32,8 +32,8 @@ def measure(quick: bool = False) -> dict[str, float]:
     import flow_core  # noqa: F401  a missing package is to be reported as missing, not as a failed process
 
     times: dict[str, list[float]] = {name: [] for name in STATEMENTS}
-    for name in STATEMENTS:
-        start(STATEMENTS[name])
+    for statement in STATEMENTS.values():
+        start(statement)
     for _ in range(3 if quick else 15):
         for name, statement in STATEMENTS.items():
             times[name].append(start(statement))

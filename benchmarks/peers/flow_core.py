@@ -77,9 +77,7 @@ async def run(plan: Plan) -> Any:
 
 async def burst(flow: Flow, count: int, request: bytes) -> list[float]:
     clock = perf_counter
-    begun = []
-    for _ in range(count):
-        begun.append((clock(), await flow.execute(NAME, request, async_=True)))
+    begun = [(clock(), await flow.execute(NAME, request, async_=True)) for _ in range(count)]
     latencies = []
     for at, handle in begun:
         await handle

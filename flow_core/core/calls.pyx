@@ -1,7 +1,7 @@
 """Calls: the callable behind a step, the coroutine it gave, the output of an operation.
 
-Lives here: what is asked of a callable that is not the plain coroutine function of the hot path, with the errors of those
-that don't keep to it. Does not live here: calling (`Driver`).
+Lives here: what is asked of a callable that is not the plain coroutine function of the hot path, with the errors of
+those that don't keep to it. Does not live here: calling (`Driver`).
 """
 
 from cpython.ref cimport Py_DECREF

@@ -1,7 +1,7 @@
 """`Crew`: the tasks of steps that suspended, or that a thread works on.
 
-Lives here: the list of a run's tasks under way, their deadlines, cancelling them and going on without them. Does not live
-here: stepping them (`Driver`).
+Lives here: the list of a run's tasks under way, their deadlines, cancelling them and going on without them. Does not
+live here: stepping them (`Driver`).
 """
 
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject

@@ -13,8 +13,8 @@ condition, a step with a policy, a thread — goes to the *handler*, an object o
     handler.ended(run)                          the execution is over
     handler.timer(key)                          a timer set with `set_timer` rang
 
-Lives here: starting, stepping and ending steps; limits; the life of executions. Does not live here: when (`Pacer`), what
-a step sees (`Seat`), policies.
+Lives here: starting, stepping and ending steps; limits; the life of executions. Does not live here: when (`Pacer`),
+what a step sees (`Seat`), policies.
 """
 
 from asyncio import CancelledError
@@ -24,7 +24,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from flow_core.core.calls cimport call_of, called_or_error, coroutine_of, kind_of, refuse_output
 from flow_core.core.plan cimport (
-    FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan, StepSpec,
+    FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan,
+    StepSpec,
 )
 from flow_core.core.run cimport INTENT_RUN
 from flow_core.core.slab cimport FILL, run_pop, run_prefetch, run_succeed

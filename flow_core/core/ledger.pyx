@@ -1,7 +1,7 @@
 """`Ledger`: the executions of one executor: their rows, slots, ids and ends, and who waits for a free slot.
 
-Lives here: making a run with everything it needs or nothing at all, finding it by its id, ending it, remembering it for a
-while. Does not live here: its steps (`Driver`), what ids look like as text (floor 2).
+Lives here: making a run with everything it needs or nothing at all, finding it by its id, ending it, remembering it for
+a while. Does not live here: its steps (`Driver`), what ids look like as text (floor 2).
 """
 
 import collections
@@ -62,7 +62,8 @@ cdef class Ledger(Pacer):
         row.steps, row.lane = run.count, <uint8_t>lane
         # UUIDv7 (RFC 9562): 48 bits of milliseconds, then 74 that are ours: 18 of generation, 24 of slot, 32 of nonce.
         row.id_high = (self.wall_ms() << 16) | 0x7000 | (row.generation & 0xFFF)
-        row.id_low = (<uint64_t>2 << 62) | (<uint64_t>((row.generation >> 12) & 0x3F) << 56) | (<uint64_t>slot << 32) | self.nonce
+        row.id_low = <uint64_t>2 << 62 | <uint64_t>((row.generation >> 12) & 0x3F) << 56
+        row.id_low |= <uint64_t>slot << 32 | self.nonce
         run.row, run.slot, run.table = row, slot, <PyObject*>self.table
         Py_INCREF(self.table)
         self.runs[slot] = <PyObject*>run

@@ -201,7 +201,8 @@ cdef class Plan:
         found = self.names.get(name)
         if found is None:
             raise UnknownStep(
-                f"flow {self.flow!r} has no step {name!r}", fix=did_you_mean(name, self.names), flow=self.flow, step=name
+                f"flow {self.flow!r} has no step {name!r}",
+                fix=did_you_mean(name, self.names), flow=self.flow, step=name,
             )
         return found
 

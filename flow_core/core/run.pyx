@@ -1,7 +1,7 @@
 """`Run`: one execution, stepped by hand from Python or by the `Driver` from C.
 
-Lives here: the moves of single steps and what can be read. Does not live here: what follows from a move (`Slab`), what to
-do about a failure (floor 1), calling anything (`Driver`).
+Lives here: the moves of single steps and what can be read. Does not live here: what follows from a move (`Slab`), what
+to do about a failure (floor 1), calling anything (`Driver`).
 """
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -170,7 +170,7 @@ cdef class Run(Slab):
         self.settle(v, True)
 
     def ask(self, int intent):
-        """Set what is asked of the execution; the driver reads it before each start. From any thread, without a lock."""
+        """Set what is asked of the execution; the driver reads it before each start. Any thread may, without a lock."""
         status_store(&self.row.intent, <uint8_t>intent)
 
     def move(self, int status):
@@ -211,7 +211,8 @@ cdef class Run(Slab):
     def ready_steps(self):
         """Indexes of the steps that wait in the queue for a slot or a turn."""
         n = self.plan.n
-        return [i for i in (self.ready[(self.head + k) % n] for k in range(self.queued)) if self.steps[i].status == PENDING]
+        queue = [self.ready[(self.head + k) % n] for k in range(self.queued)]
+        return [i for i in queue if self.steps[i].status == PENDING]
 
     @property
     def counts(self):
@@ -249,7 +250,8 @@ cdef class Run(Slab):
         if inputs is None or name not in inputs:
             step = self.plan.items[v].id
             raise MissingInput(
-                f"step {step!r} of flow {self.plan.flow!r} needs the output {name!r}, which this execution does not make",
+                f"step {step!r} of flow {self.plan.flow!r} needs the output {name!r}, "
+                "which this execution does not make",
                 fix=f"pass inputs={{{name!r}: ...}}", flow=self.plan.flow, step=step,
             )
         return inputs[name]

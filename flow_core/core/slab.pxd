@@ -31,7 +31,7 @@ cdef class Slab:
     cdef uint32_t* ready                    # ring of steps whose turn it is
     cdef const uint32_t* succ               # of the graph
     # --- the ring and the counters
-    cdef uint32_t count, head, queued, left # left: steps that have not ended
+    cdef uint32_t count, head, queued, left  # left: steps that have not ended
     cdef uint32_t filled                    # rows that are ready for use, all of them once the first step starts
     cdef ExecutionRow own                   # used when no table lends a row
     cdef ExecutionRow* row

@@ -1,8 +1,8 @@
 """`Slab`: one execution as integers in one block, and what follows when one of its steps ends.
 
 Lives here: the block's life, the successors of an ended step (`run_succeed` in the ``.pxd`` is the short way of plain
-success, `Slab.settle` the general one), and the check of all invariants. Does not live here: the face for Python and for
-the driver (`Run`).
+success, `Slab.settle` the general one), and the check of all invariants. Does not live here: the face for Python and
+for the driver (`Run`).
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -188,7 +188,8 @@ cdef class Slab:
             for k in range(g.pred_ptr[v], g.pred_ptr[v + 1]):
                 waits += self.steps[g.pred[k]].status in (PENDING, RUNNING)
             taken = TAKEN if self.steps[v].waiting >= TAKEN - <int32_t>self.count else 0
-            assert self.steps[v].waiting - taken == <int32_t>waits, f"step {v} waits for {self.steps[v].waiting}, not {waits}"
+            counted = self.steps[v].waiting
+            assert counted - taken == <int32_t>waits, f"step {v} waits for {counted}, not {waits}"
             if s in (RUNNING, SUCCESS) and self.plan.specs[v].join == JOIN_ALL:
                 assert waits == 0, f"step {v} is {NAMES[s]} before {waits} of its predecessors ended"
             assert s != SUCCESS or self.steps[v].output is not NULL, f"step {v} succeeded without an output"
