@@ -292,17 +292,17 @@ class Flow:
             handle in ``error.execution``.
         """
         executor = self._executor
-        async_ = fields.pop("async_", None)
-        if options is None and not fields and executor.has_room:
-            plan = self._plans.get(flow) if type(flow) is str else None
-            if plan is not None:
-                execution = executor.start_plain(plan, request)
+        async_ = fields.pop("async_", None) if fields else None
+        if options is None and not fields and type(flow) is str:  # the short way: a look-up and a call into the core
+            plan = self._plans.get(flow)
+            started = None if plan is None else executor.start_at_once(plan, request)
+            if started is not None:
                 if not async_:
-                    if not execution.over:
-                        await executor.finish(execution)
-                    elif execution.failure is not None:
-                        raise execution.failure
-                return execution
+                    if not started.over:
+                        await executor.finish(started)
+                    elif started.failure is not None:
+                        raise started.failure
+                return started
         if fields:
             options = dataclasses.replace(options or ExecuteOptions(), **fields)
         execution = await self._start(flow, request, options, None)

@@ -18,6 +18,8 @@ cdef class Run(Slab):
     cdef public object machine              # sans-IO policy, made when something is not plain
     cdef public object name                 # id given by the caller, None: the generated one
     cdef public object parent               # the run of the step that started it
+    cdef public object caller               # the context of that step
+    cdef public object events               # set of events, one per iterator over its moves; None: nobody ever watched
     cdef public int depth                   # nesting: 0 is started from outside
     # --- the driver's
     cdef readonly object driver

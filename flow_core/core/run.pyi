@@ -17,6 +17,8 @@ class Run(Slab):
     machine: Any
     name: Any
     parent: Any
+    caller: Any
+    events: Any
     depth: int
     @property
     def options(self) -> Any: ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from flow_core.codec import encode_value
 from flow_core.core.run import Run
@@ -20,7 +20,6 @@ from flow_core.runtime.ids import format_id
 from flow_core.status import Status
 
 if TYPE_CHECKING:
-    from flow_core.runtime.context import StepContext
     from flow_core.runtime.performer import Performer
 
 __all__ = ["Execution", "Transition"]
@@ -48,17 +47,7 @@ class Execution(Run):
     Made by ``execute``; every method may be called at any time, ids and statuses also from other threads.
     """
 
-    __slots__ = ("__weakref__", "caller", "events")
-
-    #: One per iterator over its moves, set when it went on; None: nobody ever watched.
-    events: set[asyncio.Event] | None
-    #: The attempt of the step that started it, None: nobody's.
-    caller: StepContext | None
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        self = super().__new__(cls)
-        self.events = self.caller = None
-        return self
+    __slots__ = ("__weakref__",)
 
     # --- what it is ----------------------------------------------------------------------------------------------
 

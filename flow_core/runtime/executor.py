@@ -210,7 +210,8 @@ class Executor:
     ) -> Execution:
         """Start an execution and drive it as far as it goes without waiting. See `execute` for the errors."""
         if options is None and caller is None and not plan.mappings:
-            return self.start_plain(plan, request)
+            plain: Execution = self.driver.start(plan, request)
+            return plain
         options = options or ExecuteOptions()
         if options.id is not None:
             known = self._same(plan, request, check_id(options.id, "execution id"))
@@ -243,19 +244,16 @@ class Executor:
             raise
         return run
 
-    def start_plain(self, plan: Plan, request: Any) -> Execution:
-        """`start` without any option: the short way of the hot path. The caller has seen to admission and inputs."""
+    def start_at_once(self, plan: Plan, request: Any) -> Execution | None:
+        """`start` of a plan that needs nothing from outside, without options: the short way of the hot path.
+
+        None when it can't go this way: the executor is full, closed, or not at home on this loop yet.
+        """
         driver = self._driver
-        if driver is None or self._loop is not get_running_loop():
-            driver = self.driver
+        if driver is None or driver.live >= self._admission.bound or self._loop is not get_running_loop():
+            return None
         execution: Execution = driver.start(plan, request)
         return execution
-
-    @property
-    def has_room(self) -> bool:
-        """Whether `admit` would return at once."""
-        driver = self._driver
-        return driver is not None and driver.live < self._admission.bound
 
     def _same(self, plan: Plan, request: Any, name: str) -> Execution | None:
         known = self._named.get(name)

@@ -34,7 +34,7 @@ async def start(executor, plan, options):
         try:
             _testcapi.set_nomemory(number, number + 1)
             try:
-                run = executor.start_plain(plan, 1) if given is None else executor.start(plan, 1, given)
+                run = executor.start(plan, 1, given)
             finally:
                 _testcapi.remove_mem_hooks()
             await run.wait()
@@ -46,7 +46,7 @@ async def start(executor, plan, options):
                 assert given.id not in executor._named
         await asyncio.sleep(0)
         assert executor.statistics().executions_live == 0, f"allocation {number}"
-        assert (await executor.start_plain(plan, 1)) == 1
+        assert (await executor.start(plan, 1)) == 1
 
 async def main():
     async with Flow() as flow:
