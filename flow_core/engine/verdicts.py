@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from flow_core.core.run import Run
 from flow_core.errors import ExecutionAborted, ExecutionStopped, ExecutionTimeout, StepFailed
+from flow_core.limits import MAX_NESTING
 from flow_core.step import Step
 
 __all__ = ["aborted", "step_failed", "stopped", "timed_out"]
@@ -19,11 +20,21 @@ def step_failed(run: Run, step: int, error: BaseException) -> StepFailed:
     attempt = run.attempt(step)
     tries = "" if attempt == 1 else f" after {attempt} attempts"
     failed = StepFailed(
-        f"step {item.id!r} of flow {flow!r} failed{tries}: {type(error).__name__}: {error}",
+        f"step {item.id!r} of flow {flow!r} failed{tries}{_because(error)}",
         flow=flow, step=item.id, attempt=attempt,
     )  # fmt: skip
     failed.__cause__ = error
     return failed
+
+
+def _because(error: BaseException) -> str:
+    """What failed. Of executions that were started by executions the innermost: each names the one it started."""
+    inner, depth = error, 0
+    while isinstance(inner, StepFailed) and inner.__cause__ is not None and depth < MAX_NESTING:
+        error, inner, depth = inner, inner.__cause__, depth + 1
+    if depth == 0:
+        return f": {type(error).__name__}: {error}"
+    return f", {depth} execution{'s' * (depth > 1)} further down: {error}"
 
 
 def timed_out(run: Run, timeout: float | None) -> ExecutionTimeout:

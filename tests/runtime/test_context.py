@@ -239,6 +239,28 @@ def test_a_flow_that_executes_itself_ends_at_the_limit() -> None:
     run_virtual(main())
 
 
+@pytest.mark.parametrize("depth", [0, 1, 2, MAX_NESTING])
+def test_the_message_of_nested_failures_is_that_of_the_innermost(depth: int) -> None:
+    async def boom(value: Any) -> Any:
+        raise OSError("boom")
+
+    async def main() -> None:
+        async with Flow() as flow:
+            await flow.create_step("f0", Step("a", boom, retry=Retry(1, initial=0.1)))
+            for i in range(1, depth + 1):
+                await flow.create_step(f"f{i}", Step("sub", FlowExecuteOperation(f"f{i - 1}")))
+            with pytest.raises(StepFailed) as caught:
+                await flow.execute(f"f{depth}")
+            innermost = "step 'a' of flow 'f0' failed after 2 attempts: OSError: boom"
+            if depth == 0:
+                assert str(caught.value) == innermost
+            else:
+                down = f"{depth} execution{'s' * (depth > 1)} further down"
+                assert str(caught.value) == f"step 'sub' of flow 'f{depth}' failed, {down}: {innermost}"
+
+    run_virtual(main())
+
+
 def test_abort_of_the_parent_aborts_the_children() -> None:
     async def main() -> None:
         async with Flow() as flow:
