@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flow_core import ALL, Executor, Flow, FlowOptions, LocalOperation, Status, Step
-from flow_core.errors import InvalidId, InvalidOption, InvalidStep, StepFailed, UnknownFlow
+from flow_core.errors import InvalidId, InvalidOption, InvalidStep, RevisionConflict, StepFailed, UnknownFlow
 from flow_core.operations import OperationRegistry
 from flow_core.proto.encoding import decode_step, encode_step
 from tests.aio import run_virtual
@@ -96,6 +96,19 @@ def test_what_is_no_step_is_refused(wrong: Any) -> None:
                 with pytest.raises(InvalidStep):
                     await change
             assert await flow.revision("f") == 1
+
+    run_virtual(main())
+
+
+def test_no_steps_are_no_change() -> None:
+    async def main() -> None:
+        async with Flow() as flow:
+            assert await flow.create_step("f", Step("a", echo)) == 1
+            plan = flow.plan("f")
+            assert await flow.create_steps("f", []) == await flow.revision("f") == 1
+            assert flow.plan("f") is plan
+            with pytest.raises(RevisionConflict):
+                await flow.create_steps("f", [], revision=2)
 
     run_virtual(main())
 

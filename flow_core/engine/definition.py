@@ -67,12 +67,14 @@ class Definition:
     # --- changes ----------------------------------------------------------------------------------------------------
 
     def create(self, steps: Sequence[Step], revision: int | None = None) -> int:
-        """Add steps, all or none; returns the new revision.
+        """Add steps, all or none; returns the new revision, or the old one when there are none to add.
 
         Raises:
             DuplicateStep, CycleError, OutputConflict, LimitExceeded, RevisionConflict.
         """
         self._expect(revision)
+        if not steps:
+            return self.revision
         count = len(self) + len(steps)
         if count > MAX_STEPS:
             message = f"flow {self.name!r} would have {count} steps, MAX_STEPS is {MAX_STEPS}"
