@@ -6,6 +6,7 @@ cdef extern from "flow_core/counters.hpp" namespace "flow" nogil:
         pass
     void counter_init(Cell* cells, size_t count) noexcept
     void counter_add(Cell* cells, size_t i, uint64_t n) noexcept
+    void counter_bump(Cell* cells, size_t i) noexcept
     uint64_t counter_get(const Cell* cells, size_t i) noexcept
 
 cdef class Counters:

@@ -23,6 +23,8 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from flow_core.core.calls cimport call_of, called_or_error, coroutine_of, kind_of, refuse_output
+from flow_core.core.counters cimport counter_bump
+from flow_core.core.ledger cimport LATE_OUTCOMES, STEPS_ENDED, STEPS_SUSPENDED
 from flow_core.core.plan cimport (
     FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan,
     StepSpec,
@@ -186,7 +188,7 @@ cdef class Driver(Crew):
             sent = PyIter_Send(coro, <PyObject*>None, &out)
             if sent == PYGEN_RETURN and run.steps[v].status == RUNNING and not seat_touched(seat):
                 self.running -= 1
-                self.totals.steps_ended += 1
+                counter_bump(self.cells, STEPS_ENDED)
                 run.steps[v].ended = self.now
                 run_succeed(run, v, out)
             else:
@@ -279,7 +281,7 @@ cdef class Driver(Crew):
             outcome = task.after(outcome, &out)
             seat.renew()
         if outcome == OUT_WAITS:
-            self.totals.steps_suspended += 1
+            counter_bump(self.cells, STEPS_SUSPENDED)
             return 0
         value = <object>out
         Py_DECREF(value)
@@ -295,7 +297,7 @@ cdef class Driver(Crew):
         self.free_slot(run, v)
         if outcome == OUT_RAISED and isinstance(value, (KeyboardInterrupt, SystemExit)):
             self.fatal = value
-        self.totals.steps_ended += 1
+        counter_bump(self.cells, STEPS_ENDED)
         if outcome == OUT_RETURNED and kind_of(run, v, activity) == KIND_OPERATION:
             refused = refuse_output(run, v, value)
             if refused is not None:
@@ -304,7 +306,7 @@ cdef class Driver(Crew):
             self.handler.activity_ended(run, v, activity, outcome == OUT_RETURNED, value)
             return 0
         if run.steps[v].status != RUNNING:
-            self.totals.late_outcomes += 1
+            counter_bump(self.cells, LATE_OUTCOMES)
             return 0
         run.now = run.steps[v].ended = self.now
         if outcome == OUT_RAISED:
@@ -366,7 +368,7 @@ cdef class Driver(Crew):
         cdef Run run = task.run
         task.finish(outcome, value)
         if task.detached:
-            self.totals.late_outcomes += 1
+            counter_bump(self.cells, LATE_OUTCOMES)
             return 0
         self.unlink(task)
         if outcome == OUT_RAISED and task.expired and isinstance(value, CancelledError):
@@ -378,12 +380,6 @@ cdef class Driver(Crew):
         """From any thread: the function of a task returned (or raised) ``value``."""
         task.value = (ok, value)
         self.post(task)
-
-    # --- read -------------------------------------------------------------------------------------------------------
-
-    def totals_now(self):
-        """What was counted, a moment old: a dict of ints."""
-        return dict(self.totals)
 
     def close(self):
         """Let go of the loop's timer."""

@@ -3,18 +3,19 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from flow_core.core.counters cimport Cell, Counters
 from flow_core.core.pacer cimport Pacer
 from flow_core.core.ready_queue cimport ReadyQueue
 from flow_core.core.run cimport Run
 from flow_core.core.status_table cimport StatusTable
 
 
-cdef struct Totals:                     # what was counted; read from any thread, a moment old
-    uint64_t executions_started
-    uint64_t executions_ended
-    uint64_t steps_ended
-    uint64_t steps_suspended
-    uint64_t late_outcomes
+cdef enum Count:                        # places in Ledger.counters
+    EXECUTIONS_STARTED = 0
+    EXECUTIONS_ENDED = 1
+    STEPS_ENDED = 2
+    STEPS_SUSPENDED = 3
+    LATE_OUTCOMES = 4
 
 
 cdef class Ledger(Pacer):
@@ -35,7 +36,9 @@ cdef class Ledger(Pacer):
     cdef bint contended                 # runs waited for a slot when this turn began
     cdef bint called                    # the run that is driven next waited, and now it is its turn
     cdef public bint notify             # the handler wants to hear of every end, not only of watched runs
-    cdef Totals totals
+    # --- what happened so far; the loop's thread writes, any thread reads
+    cdef readonly Counters counters
+    cdef Cell* cells
 
     cdef Run new_run(self, object plan, object request, object options, int lane)
     cdef object context_of_caller(self)

@@ -2,12 +2,15 @@ import asyncio
 from collections import deque
 from typing import Any
 
+from flow_core.core.counters import Counters
 from flow_core.core.pacer import Pacer
 from flow_core.core.ready_queue import ReadyQueue
 from flow_core.core.run import Run
 from flow_core.core.status_table import StatusTable
 
 class Ledger(Pacer):
+    @property
+    def counters(self) -> Counters: ...
     keep: int
     limit: int
     notify: bool

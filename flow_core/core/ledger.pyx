@@ -9,6 +9,7 @@ import collections
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
+from flow_core.core.counters cimport counter_bump
 from flow_core.core.plan cimport Plan
 from flow_core.core.status_table cimport ExecutionRow, FAILURE, PENDING, RUNNING, SUCCESS, UNKNOWN, status_move_byte
 
@@ -24,6 +25,8 @@ cdef extern from *:
     """
     object flow_new(object type)
 
+COUNTED = ("executions_started", "executions_ended", "steps_ended", "steps_suspended", "late_outcomes")
+
 
 cdef class Ledger(Pacer):
     """See the module and `Driver`."""
@@ -35,6 +38,8 @@ cdef class Ledger(Pacer):
         self.table, self.handler, self.run_type = table, handler, run_type
         self.limit, self.keep, self.nonce = limit, keep, nonce
         self.kept = collections.deque()
+        self.counters = Counters(COUNTED)
+        self.cells = self.counters.cells
         self.blocked = ReadyQueue(4, 2)
 
     def __dealloc__(self):
@@ -69,7 +74,7 @@ cdef class Ledger(Pacer):
         self.runs[slot] = <PyObject*>run
         Py_INCREF(run)                      # the driver's own reference, until `finish`
         self.live += 1
-        self.totals.executions_started += 1
+        counter_bump(self.cells, EXECUTIONS_STARTED)
         return run
 
     def lookup(self, size_t slot, unsigned int generation):
@@ -102,7 +107,7 @@ cdef class Ledger(Pacer):
         run.failure = failure
         waiters, run.waiters, run.over = run.waiters, None, True
         self.live -= 1
-        self.totals.executions_ended += 1
+        counter_bump(self.cells, EXECUTIONS_ENDED)
         self.kept.append(run)
         Py_DECREF(run)
         while len(self.kept) > self.keep:

@@ -384,7 +384,7 @@ class Executor:
         if driver is None or performer is None:
             return ExecutorStatistics()
         return ExecutorStatistics(
-            **driver.totals_now(), executions_live=driver.live, steps_running=driver.running,
+            **driver.counters.snapshot(), executions_live=driver.live, steps_running=driver.running,
             attempts_retried=performer.retries, turns=driver.turns,
         )  # fmt: skip
 

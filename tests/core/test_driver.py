@@ -240,7 +240,7 @@ def test_a_thread_past_its_deadline_is_left_at_once() -> None:
         assert task.detached
         world.perform(task, function, arguments)
         await turns()
-        assert world.driver.totals_now()["late_outcomes"] == 1 and not run.has_output(0)
+        assert world.driver.counters.value("late_outcomes") == 1 and not run.has_output(0)
 
     run_virtual(main())
 
@@ -258,7 +258,7 @@ def test_detach_goes_on_without_a_task_once() -> None:
             world.perform(*submitted)
         await turns()
         assert world.driver.running == 0 and not run.busy
-        assert run.counts[2] == 1 and world.driver.totals_now()["late_outcomes"] == 1
+        assert run.counts[2] == 1 and world.driver.counters.value("late_outcomes") == 1
 
     on_loop(main())
 
@@ -283,6 +283,6 @@ def test_outcomes_posted_from_four_threads_at_once() -> None:
         await world.finished(run)
         for thread in threads:
             thread.join()
-        assert run.counts == (count, 0, count, 0, 0) and world.driver.totals_now()["steps_ended"] == count
+        assert run.counts == (count, 0, count, 0, 0) and world.driver.counters.value("steps_ended") == count
 
     on_loop(main())

@@ -137,10 +137,10 @@ def test_a_step_that_swallows_its_cancellation_is_left_behind() -> None:
 
         run = await world.run(line(stubborn, **timed(5)))
         assert world.loop.time() == 6.0 and run.counts == (1, 0, 0, 1, 0) and type(world.failed[0][1]) is TimeoutError
-        assert world.driver.totals_now()["late_outcomes"] == 0 and world.driver.running == 0
+        assert world.driver.counters.value("late_outcomes") == 0 and world.driver.running == 0
         gate.set()
         await turns()
-        assert world.driver.totals_now()["late_outcomes"] == 1 and not run.has_output(0)
+        assert world.driver.counters.value("late_outcomes") == 1 and not run.has_output(0)
         assert world.driver.running == 0
 
     run_virtual(main())
