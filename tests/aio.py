@@ -69,6 +69,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads for ever: from 3.12 on asyncio sets a timer, to which the clock would jump."""
+        await super().shutdown_default_executor()
+
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool = False) -> T:
     """Run ``main`` to its end on a fresh stdlib loop with the real clock."""
