@@ -7,7 +7,7 @@ of tasks run against it (``tests/core/test_asyncio_semantics.py``). Does not liv
 
 The one difference to a task made by `asyncio.create_task`: it is not in `asyncio.all_tasks()`. That registry is a
 set of weak references whose upkeep costs as much as a step that suspends, and its main use, cancelling what is
-left when a loop closes, would rob the executor of its orderly stop. It knows its tasks: `Driver.cancel_tasks`.
+left when a loop closes, would rob the executor of its orderly end: one guard stands there for all (runtime/guard.py).
 """
 
 import asyncio

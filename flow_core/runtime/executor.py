@@ -37,6 +37,7 @@ from flow_core.runtime.admission import Admission
 from flow_core.runtime.context import StepContext
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.explain import Explanation, explain
+from flow_core.runtime.guard import post_guard
 from flow_core.runtime.ids import parse_id, words_of
 from flow_core.runtime.loop import clock_of
 from flow_core.runtime.performer import Performer
@@ -119,6 +120,7 @@ class Executor:
         self._driver.notify = not isinstance(options.keep, int)
         self._performer.driver = driver = self._driver
         self._admission = Admission(options.queue, lambda: driver.live)
+        self._guard = post_guard(loop, self._end_live)
 
     async def stop(self, drain: float | None = None) -> None:
         """Refuse new work, wait up to ``drain`` seconds for what runs, then cancel the rest, which becomes STOPPED.
@@ -131,20 +133,24 @@ class Executor:
         driver, performer = self._driver, self._performer
         if driver is None or performer is None:
             return
-        limit = self._options.drain if drain is None else drain
-        live = [run for run in driver.runs_known() if not run.over]
         try:
-            async with asyncio.timeout(limit):
-                for run in live:
+            async with asyncio.timeout(self._options.drain if drain is None else drain):
+                for run in [run for run in driver.runs_known() if not run.over]:
                     await run.wait()
         except TimeoutError:
-            live = [run for run in driver.runs_known() if not run.over]  # children that started meanwhile, too
-            for run in live:
-                performer.feed(run, e.StopAsked())
-            for run in live:
-                await run.wait()
+            await self._end_live()
         performer.pool.shutdown()
         driver.close()
+        self._guard.cancel()
+
+    async def _end_live(self) -> None:
+        """End what is under way, children that started meanwhile included; it becomes STOPPED."""
+        if self._driver is not None and self._performer is not None:
+            live = [run for run in self._driver.runs_known() if not run.over]
+            for run in live:
+                self._performer.feed(run, e.StopAsked())
+            for run in live:
+                await run.wait()
 
     async def __aenter__(self) -> Self:
         return self
