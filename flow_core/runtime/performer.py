@@ -151,7 +151,8 @@ class Performer:
 
     def _perform(self, run: Execution, commands: list[e.Command]) -> None:
         """Perform commands in order. A command may end a step at once and so bring more: they queue up here."""
-        self._commands.extend((run, command) for command in commands)
+        # No generator: CPython 3.12 and 3.13 crash when there is no memory for one.
+        self._commands.extend([(run, command) for command in commands])
         if self._performing:
             return
         self._performing = True
