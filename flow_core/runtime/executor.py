@@ -41,7 +41,7 @@ from flow_core.runtime.guard import post_guard
 from flow_core.runtime.ids import parse_id, words_of
 from flow_core.runtime.loop import clock_of
 from flow_core.runtime.performer import Performer
-from flow_core.runtime.restart import check_recorded
+from flow_core.runtime.restart import check_restart
 from flow_core.runtime.statistics import ExecutorStatistics
 from flow_core.status import Status
 from flow_core.step import Step, check_steps
@@ -301,15 +301,14 @@ class Executor:
             step: start here, with the recorded outputs of the steps that don't come after it.
 
         Raises:
-            UnknownExecution, UnknownStep; MissingInput when a step before ``step`` has no recorded output.
+            UnknownExecution, UnknownStep; IllegalMove: it is not over; MissingInput: no record of what ``step`` needs.
         """
         old = self.find(flow, id)
+        first = check_restart(old, step)
         await self.admit()
-        if step is None:
+        if first is None:
             return self.start(old.plan, old.request, self._anonymous(old.options))
-        first = old.plan.index(step)
         again = {int(node) for node in old.plan.graph.descendants(first)}
-        check_recorded(old, first)
         run = self._prepare(old.plan, old.request, self._anonymous(old.options))
         for index in old.plan.graph.order():
             if int(index) not in again and old.has_output(index):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flow_core import REQUEST, Execution, Flow, Status, Step, StepContext
-from flow_core.errors import ExecutionTimeout, MissingInput, UnknownStep
+from flow_core.errors import ExecutionTimeout, IllegalMove, MissingInput, UnknownStep
 from tests.aio import run_virtual
 from tests.runtime.kit import Gate, echo
 
@@ -112,5 +112,25 @@ def test_requests_named_in_inputs_survive_a_restart() -> None:
             await handle
             again = await flow.executor.restart("f", handle.id, step="b")
             assert await again == {"req": 9, "a": 9}
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("step", [None, "a", "b"])
+def test_what_is_not_over_is_not_restarted(step: str | None) -> None:
+    async def main() -> None:
+        async with Flow() as flow:
+            gate = Gate()
+            handle = await started(flow, Step("a", gate), Step("b", echo, after="a"))
+            with pytest.raises(IllegalMove, match="RUNNING"):
+                await flow.executor.restart("f", handle.id, step)
+            await handle.pause()
+            with pytest.raises(IllegalMove, match="PAUSED"):
+                await flow.executor.restart("f", handle.id, step)
+            assert flow.executor.statistics().executions_started == 1
+            await handle.resume()
+            gate.open()
+            await handle
+            assert await (await flow.executor.restart("f", handle.id, step)) == 1
 
     run_virtual(main())
