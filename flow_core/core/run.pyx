@@ -146,7 +146,7 @@ cdef class Run(Slab):
         """When a step last started and when it ended, loop seconds; None for what has not happened."""
         cdef uint32_t v = self.index_of(index, -1)
         cdef uint8_t s = self.steps[v].status
-        began = self.steps[v].started if self.steps[v].started != 0 else None
+        began = self.steps[v].started if self.steps[v].started >= 0 else None
         return began, self.steps[v].ended if s != PENDING and s != RUNNING else None
 
     def output(self, index):

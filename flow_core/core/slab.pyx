@@ -102,6 +102,7 @@ cdef class Slab:
         for v in range(self.filled, end):
             self.steps[v].waiting = self.plan.specs[v].indegree
             self.steps[v].status = PENDING
+            self.steps[v].started = -1  # not yet; 0 is a time, too
         self.filled = end
         return 0
 

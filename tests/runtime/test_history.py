@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from flow_core import Execution, Flow, Retry, Status, Step
@@ -23,7 +22,6 @@ def flaky(fails: int) -> Any:
 
 
 async def start(flow: Flow) -> Execution:
-    await asyncio.sleep(1)  # a time of 0 is how the core says "not yet"
     retry = Retry(2, initial=10, factor=1, jitter="none")
     await flow.create_step("f", Step("a", flaky(2), retry=retry))
     return await flow.execute("f", async_=True)
