@@ -162,8 +162,9 @@ class Flow:
         if definition is None:
             definition = Definition(check_id(flow, "flow name"))
         changed = definition.create(steps, revision)
-        self._definitions[flow] = definition
-        self._changed(flow)
+        if steps:
+            self._definitions[flow] = definition
+            self._changed(flow)
         return changed
 
     async def delete_step(self, flow: str, step: str | Step, *, revision: int | None = None) -> int:

@@ -109,6 +109,7 @@ def test_no_steps_are_no_change() -> None:
             assert flow.plan("f") is plan
             with pytest.raises(RevisionConflict):
                 await flow.create_steps("f", [], revision=2)
+            assert await flow.create_steps("g", []) == 0 and flow.flows() == ["f"]
 
     run_virtual(main())
 
