@@ -9,9 +9,15 @@ from flow_core.core.task cimport Activity, StepTask
 
 
 cdef class Crew(Ledger):
+    cdef object fatal                   # KeyboardInterrupt or SystemExit of a step, raised when the batch is over
+
     cdef StepTask new_task(self, Run run, uint32_t v, Activity activity)
     cdef int link(self, StepTask task) except -1
     cdef int unlink(self, StepTask task) except -1
+    cdef int raise_fatal(self) except -1
+    cdef int tell(self, StepTask task, Outcome outcome, object value) except -1
+    cdef int end_task(self, StepTask task, Outcome outcome, object value) except -1
+    cdef int break_off(self, Run run, object error) except -1
     cdef int set_deadline(self, Run run, uint32_t v, Activity activity, StepTask task) except -1
     cdef int take_slot(self, Run run, uint32_t v) except -1
     cdef int free_slot(self, Run run, uint32_t v) except -1

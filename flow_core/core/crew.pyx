@@ -4,9 +4,16 @@ Lives here: the list of a run's tasks under way, their deadlines, cancelling the
 live here: stepping them (`Driver`).
 """
 
+from asyncio import CancelledError
+
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 
+from flow_core.core.counters cimport counter_bump
+from flow_core.core.ledger cimport LATE_OUTCOMES
 from flow_core.core.plan cimport FLAG_NO_SLOT, FLAG_TIMEOUT
+from flow_core.core.run cimport INTENT_ABORT
+from flow_core.core.slab cimport verify
+from flow_core.core.status_table cimport ABORTED, FAILURE
 from flow_core.core.stepping cimport OUT_RAISED
 from flow_core.core.task cimport ACTIVITY_ATTEMPT
 
@@ -56,8 +63,7 @@ cdef class Crew(Ledger):
         if run.plan.specs[v].flags & FLAG_TIMEOUT and activity == ACTIVITY_ATTEMPT:
             timeout = run.plan.policies[v].timeout
             self.look()
-            task.timer = self.timers.add_c(self.now + timeout, <uint64_t><size_t><PyObject*>task | 1)
-            self.arm()
+            task.timer = self.add_timer(timeout, <uint64_t><size_t><PyObject*>task | 1)
         return 0
 
     def cancel_tasks(self, Run run not None):
@@ -71,7 +77,12 @@ cdef class Crew(Ledger):
             found.append(task)
         for task in found:
             if task.coro is not None:
-                task.cancel()
+                try:
+                    task.cancel()
+                except Exception as error:          # of a future that is not asyncio's; the others go on
+                    self.loop.call_exception_handler(
+                        {"message": "what a step waits for can't be cancelled", "exception": error, "task": task}
+                    )
         return found
 
     def detach(self, StepTask task not None):
@@ -108,15 +119,52 @@ cdef class Crew(Ledger):
         task.timer = -1
         if task.coro is not None and not task.expired:
             task.expired = True
-            task.timer = self.timers.add_c(self.now + GRACE, token)
-            self.arm()
+            task.timer = self.add_timer(GRACE, token)
             task.cancel()
             return 0
-        run, error = task.run, self.handler.timeout_error(task.run, task.index, None)
+        task.expired = True
         self.detach(task)
-        self.take_slot(run, task.index)             # `detach` freed it, and `ended` will do so again
-        self.ended(run, task.index, <Activity>task.activity, OUT_RAISED, error)
+        self.take_slot(task.run, task.index)        # `detach` freed it, and `ended` will do so again
+        return self.end_task(task, OUT_RAISED, None)
+
+    cdef int end_task(self, StepTask task, Outcome outcome, object value) except -1:
+        """What a task did for its step is over; its run goes on. None as ``value`` of OUT_RAISED: a timeout."""
+        cdef Run run = task.run
+        if outcome == OUT_RAISED and task.expired and (value is None or isinstance(value, CancelledError)):
+            try:
+                value = self.handler.timeout_error(run, task.index, value)
+            except BaseException as error:
+                value = error
+        try:
+            self.ended(run, task.index, <Activity>task.activity, outcome, value)
+        except BaseException as error:
+            self.break_off(run, error)
+            raise
         return self.drive(run)
+
+    cdef int tell(self, StepTask task, Outcome outcome, object value) except -1:
+        """Whoever waits for a task hears of its end; what is wrong with them is no matter of the step's."""
+        try:
+            task.finish(outcome, value)
+        except BaseException as error:
+            self.loop.call_exception_handler(
+                {"message": "a callback of a step's task can't be called", "exception": error, "task": task}
+            )
+        return 0
+
+    cdef int break_off(self, Run run, object error) except -1:
+        """The handler raised, or there was no memory, amid a change: what is right is unknown, so the execution ends."""
+        if not run.over:
+            run.ask(INTENT_ABORT)
+            run.abandon_all(ABORTED)
+            self.cancel_tasks(run)
+            self.finish(run, FAILURE, error)
+        return 0
+
+    cdef int drop_tasks(self, Run run) except -1:
+        while run.tasks is not NULL:
+            self.detach(<StepTask>run.tasks)
+        return 0
 
     cdef int take_slot(self, Run run, uint32_t v) except -1:
         """A step starts: it holds one of the executor's slots, unless it only waits for another execution."""
@@ -127,10 +175,36 @@ cdef class Crew(Ledger):
     cdef int free_slot(self, Run run, uint32_t v) except -1:
         """A step ended: somebody who is blocked may go on in the coming turn."""
         if not run.plan.specs[v].flags & FLAG_NO_SLOT:
+            verify(self.running > 0)
             self.running -= 1
             if not self.blocked.empty():
                 self.open_turn()
         return 0
+
+    cdef int done(self, StepTask task, Outcome outcome, object value) except -1:
+        """The coroutine (or thread) of a task is over: so is what it did for its step; its run goes on."""
+        cdef bint wanted = task.linked
+        self.unlink(task)
+        self.tell(task, outcome, value)
+        if wanted:
+            return self.end_task(task, outcome, value)
+        counter_bump(self.cells, LATE_OUTCOMES)
+        return 0
+
+    cdef int begin_turn(self) except -1:
+        Ledger.begin_turn(self)
+        return self.raise_fatal()                   # of a fallback or a compensation
+
+    cdef int raise_fatal(self) except -1:
+        if self.fatal is not None:
+            error, self.fatal = self.fatal, None
+            raise error
+        return 0
+
+    def post_outcome(self, StepTask task not None, bint ok, object value):
+        """From any thread: the function of a task returned (or raised) ``value``."""
+        task.value = (ok, value)
+        self.post(task)
 
     # --- what the driver does -----------------------------------------------------------------------------------------
 
@@ -141,3 +215,53 @@ cdef class Crew(Ledger):
     cdef int drive(self, Run run) except -1:
         """Start what is ready."""
         raise NotImplementedError
+
+
+# --- for the garbage collector: a run's list of tasks, as in the ledger
+
+cdef extern from "Python.h":
+    ctypedef int (*visitproc)(PyObject*, void*) noexcept
+    ctypedef int (*traverseproc)(PyObject*, visitproc, void*) noexcept
+    ctypedef int (*inquiry)(PyObject*) noexcept
+    ctypedef void (*destructor)(PyObject*) noexcept
+    ctypedef struct PyTypeObject:
+        traverseproc tp_traverse
+        inquiry tp_clear
+        destructor tp_dealloc
+
+cdef traverseproc traverse_rest = (<PyTypeObject*>Run).tp_traverse
+cdef inquiry clear_rest = (<PyTypeObject*>Run).tp_clear
+cdef destructor dealloc_rest = (<PyTypeObject*>Run).tp_dealloc
+
+
+cdef int _traverse(PyObject* me, visitproc visit, void* arg) noexcept:
+    cdef void* at = (<Run>me).tasks
+    cdef int stop = 0
+    while at is not NULL and stop == 0:
+        stop = visit(<PyObject*>at, arg)
+        at = (<StepTask>at).older
+    return stop or traverse_rest(me, visit, arg)
+
+
+cdef void _release_tasks(PyObject* me) noexcept:
+    # Only a live execution has tasks, and its driver holds it: that one is garbage, too, and no timer will ring.
+    cdef void* at
+    while (<Run>me).tasks is not NULL:
+        at = (<Run>me).tasks
+        (<Run>me).tasks = (<StepTask>at).older
+        (<StepTask>at).linked, (<StepTask>at).timer = False, -1
+        Py_DECREF(<object>at)
+
+
+cdef int _clear(PyObject* me) noexcept:
+    _release_tasks(me)
+    return clear_rest(me)
+
+
+cdef void _dealloc(PyObject* me) noexcept:
+    _release_tasks(me)                      # others of the cycle may have been cleared first
+    dealloc_rest(me)
+
+
+(<PyTypeObject*>Run).tp_traverse, (<PyTypeObject*>Run).tp_clear = _traverse, _clear
+(<PyTypeObject*>Run).tp_dealloc = _dealloc

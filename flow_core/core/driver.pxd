@@ -15,11 +15,11 @@ cdef class Driver(Crew):
     cdef object encode                  # value -> bytes
     cdef list seats                     # one per level of nesting
     cdef int depth
-    cdef object fatal                   # KeyboardInterrupt or SystemExit of a step, raised when the batch is over
 
     cpdef Run prepare(self, plan, request, object options=?, Py_ssize_t limit=?, int lane=?, int depth=?)
     cdef Seat sit_down(self, Run run)
     cdef int get_up(self, Seat seat) except -1
+    cdef int go_along(self, Run run) except -1
     cdef int drive_steps(self, Run run, Seat seat) except -1
     cdef int conclude(self, Run run) except -1
     # one step

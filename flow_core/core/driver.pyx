@@ -17,8 +17,6 @@ Lives here: starting, stepping and ending steps; limits; the life of executions.
 what a step sees (`Seat`), policies.
 """
 
-from asyncio import CancelledError
-
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
@@ -29,8 +27,8 @@ from flow_core.core.plan cimport (
     FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan,
     StepSpec,
 )
-from flow_core.core.run cimport INTENT_RUN
-from flow_core.core.slab cimport FILL, run_pop, run_prefetch, run_succeed
+from flow_core.core.run cimport INTENT_ABORT, INTENT_RUN
+from flow_core.core.slab cimport FILL, FLOW_DEBUG, run_pop, run_prefetch, run_succeed
 from flow_core.core.seat cimport current_context, seat_touched
 from flow_core.core.status_table cimport PAUSED, PENDING, RUNNING, SUCCESS, status_move_byte
 from flow_core.core.stepping cimport (
@@ -78,6 +76,7 @@ cdef class Driver(Crew):
 
     def launch(self, Run run not None):
         """Drive an execution that was prepared as far as it goes."""
+        self.refuse_foreign(run)
         self.drive(run)
 
     cpdef Run prepare(self, plan, request, object options=None, Py_ssize_t limit=0, int lane=1, int depth=0):
@@ -95,6 +94,18 @@ cdef class Driver(Crew):
 
     cdef int drive(self, Run run) except -1:
         """Start what is ready, as far as limits and budget allow."""
+        try:
+            self.go_along(run)
+        except BaseException as error:
+            self.break_off(run, error)
+            raise
+        if FLOW_DEBUG:
+            assert self.live >= 0 and self.running >= 0
+            if run.count <= 64:
+                run.check()
+        return self.raise_fatal() if self.depth == 0 else 0
+
+    cdef int go_along(self, Run run) except -1:
         cdef Seat seat
         cdef bint called = self.called
         self.called = False
@@ -118,9 +129,6 @@ cdef class Driver(Crew):
             self.handler.changed(run)
         if run.left == 0:
             self.conclude(run)
-        if self.fatal is not None:
-            error, self.fatal = self.fatal, None
-            raise error
         return 0
 
     cdef Seat sit_down(self, Run run):
@@ -132,8 +140,11 @@ cdef class Driver(Crew):
         return seat
 
     cdef int get_up(self, Seat seat) except -1:
-        self.depth -= 1
-        return seat.leave()
+        try:
+            seat.leave()
+        finally:
+            self.depth -= 1                         # last: what dies now may start another execution
+        return 0
 
     cdef int drive_steps(self, Run run, Seat seat) except -1:
         cdef Plan plan = run.plan
@@ -152,9 +163,9 @@ cdef class Driver(Crew):
                 return self.park(run)               # a slot each, while several want one
             if run.row.running >= run.limit:
                 return 0                            # it goes on when one of its own steps ends
-            self.credit -= 1
             if self.credit <= 0 and self.out_of_budget():
                 return self.park(run)
+            self.credit -= 1
             v = run_pop(run)
             if run.steps[v].status != PENDING:
                 continue                            # skipped or abandoned while it was queued
@@ -223,7 +234,10 @@ cdef class Driver(Crew):
         run.steps[v].status = RUNNING
         run.steps[v].started = self.now
         if error is None and spec.flags & FLAG_POLICY:
-            self.handler.step_started(run, v)
+            try:
+                self.handler.step_started(run, v)
+            except BaseException as raised:
+                error = raised
         if error is not None:
             return self.ended(run, v, ACTIVITY_ATTEMPT, OUT_RAISED, error)
         return self.call_step(run, v, ACTIVITY_ATTEMPT, value, seat)
@@ -270,16 +284,19 @@ cdef class Driver(Crew):
         if kept:
             try:
                 seat.reserve()
-            except MemoryError as error:
+                if outcome == OUT_WAITS:
+                    self.set_deadline(run, v, activity, task)
+            except BaseException as error:          # no memory, or no loop any more
                 Py_DECREF(<object>out)
-                task.coro.close()
+                task.give_up()
                 return self.ended(run, v, activity, OUT_RAISED, error)
             task.context = seat.context
             if outcome == OUT_WAITS:
                 self.link(task)
-                self.set_deadline(run, v, activity, task)
             outcome = task.after(outcome, &out)
             seat.renew()
+            if outcome == OUT_WAITS and run.row.intent >= INTENT_ABORT:
+                task.cancel()                       # it asked for its own end, or was there when somebody did
         if outcome == OUT_WAITS:
             counter_bump(self.cells, STEPS_SUSPENDED)
             return 0
@@ -288,7 +305,7 @@ cdef class Driver(Crew):
         if kept:
             if task.linked:
                 self.unlink(task)
-            task.finish(outcome, value)
+            self.tell(task, outcome, value)
         return self.ended(run, v, activity, outcome, value)
 
     cdef int ended(self, Run run, uint32_t v, Activity activity, Outcome outcome, object value) except -1:
@@ -321,11 +338,16 @@ cdef class Driver(Crew):
     def start_activity(self, Run run not None, uint32_t index, int activity, object value):
         """Start the fallback or the compensation of a step with an input value."""
         cdef Seat seat
+        self.refuse_foreign(run)
+        run.index_of(index, -1)
         self.open_turn()
         seat = self.sit_down(run)
         try:
             self.take_slot(run, index)
             self.call_step(run, index, <Activity>activity, value, seat)
+        except BaseException as error:
+            self.break_off(run, error)
+            raise
         finally:
             self.get_up(seat)
 
@@ -341,8 +363,11 @@ cdef class Driver(Crew):
             finally:
                 if self.running < self.limit and not self.blocked.empty():
                     self.open_turn()                # it left a slot free, for whoever waits
-        task = <StepTask>item
+        task = <StepTask?>item
         if task.coro is None:                       # a thread is done with it
+            if not task.linked:                     # and its run went on without it
+                counter_bump(self.cells, LATE_OUTCOMES)
+                return 0
             ok, value = task.value
             return self.done(task, OUT_RETURNED if ok else OUT_RAISED, value)
         PyContext_Enter(task.context)
@@ -357,29 +382,13 @@ cdef class Driver(Crew):
         return self.enqueue(task, 1, 1 if task.run is None else task.run.row.lane)
 
     cdef int wake(self, StepTask task, object error) except -1:
+        if not (task.linked or task.detached):
+            return 0                                # called by hand during its first step
         if self.open:
             self.tick()
         else:
             self.open_turn()
         return Scheduler.wake(self, task, error)
-
-    cdef int done(self, StepTask task, Outcome outcome, object value) except -1:
-        """The coroutine (or thread) of a task is over: so is what it did for its step; its run goes on."""
-        cdef Run run = task.run
-        task.finish(outcome, value)
-        if task.detached:
-            counter_bump(self.cells, LATE_OUTCOMES)
-            return 0
-        self.unlink(task)
-        if outcome == OUT_RAISED and task.expired and isinstance(value, CancelledError):
-            value = self.handler.timeout_error(run, task.index, value)
-        self.ended(run, task.index, <Activity>task.activity, outcome, value)
-        return self.drive(run)
-
-    def post_outcome(self, StepTask task not None, bint ok, object value):
-        """From any thread: the function of a task returned (or raised) ``value``."""
-        task.value = (ok, value)
-        self.post(task)
 
     def close(self):
         """Let go of the loop's timer."""

@@ -18,12 +18,17 @@ cdef enum Count:                        # places in Ledger.counters
     LATE_OUTCOMES = 4
 
 
+cdef struct Tenant:                     # of a slot
+    PyObject* run                       # borrowed; of a live execution, one reference is ours
+    uint32_t generation                 # another one in the row: this run is dead
+
+
 cdef class Ledger(Pacer):
     cdef readonly object handler        # floor 2: hears of everything that is not plain, see driver.pyx
     cdef object run_type                # class of the runs it makes
     # --- executions
     cdef readonly StatusTable table
-    cdef PyObject** runs                # by slot, borrowed: a run leaves its slot when it dies
+    cdef Tenant* runs                   # by slot
     cdef size_t capacity
     cdef readonly object kept           # deque of finished runs that are remembered
     cdef public Py_ssize_t keep
@@ -40,6 +45,9 @@ cdef class Ledger(Pacer):
     cdef readonly Counters counters
     cdef Cell* cells
 
+    cdef PyObject* tenant(self, size_t slot) noexcept
+    cdef int refuse_foreign(self, Run run) except -1
+    cdef int drop_tasks(self, Run run) except -1
     cdef Run new_run(self, object plan, object request, object options, int lane)
     cdef object context_of_caller(self)
     cdef int park(self, Run run) except -1

@@ -1,6 +1,6 @@
 """`Pacer`: when the driver works: turns of the loop, their budget, timers, wake-ups from other threads."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from flow_core.core.ready_queue cimport ReadyQueue
 from flow_core.core.task cimport Scheduler
@@ -51,6 +51,7 @@ cdef class Pacer(Scheduler):
     cdef int look(self) except -1
     cdef int enqueue(self, object item, uint64_t tag, int lane) except -1
     cdef int arm(self) except -1
+    cdef int64_t add_timer(self, double delay, uint64_t token) except -1
     # what the driver does in a turn
     cdef int begin_turn(self) except -1
     cdef int work(self, object item, uint64_t tag) except -1

@@ -43,6 +43,7 @@ cdef class Pacer(Scheduler):
     def __dealloc__(self):
         cdef uint64_t word
         if self.queue is not None:
+            self.queue.drain_c()                # threads may have posted after the last turn
             while self.queue.pop_c(&word):
                 Py_DECREF(<object>(<PyObject*><size_t>(word & ~<uint64_t>1)))
 
@@ -69,7 +70,7 @@ cdef class Pacer(Scheduler):
         return 0
 
     cdef int tick(self) except -1:
-        """One piece of work is about to be done: look at the clock when a stride of them is over."""
+        """One piece of work was done: look at the clock when a stride of them is over."""
         self.credit -= 1
         if self.credit <= 0:
             self.out_of_budget()
@@ -111,10 +112,10 @@ cdef class Pacer(Scheduler):
             left = len(self.queue)
             while left and not self.spent and self.queue.pop_c(&word):
                 left -= 1
-                self.tick()
                 item = <object>(<PyObject*><size_t>(word & ~<uint64_t>1))
                 Py_DECREF(item)
                 self.work(item, word & 1)
+                self.tick()                     # after: a turn gets something done, however small its budget
         finally:
             if not self.queue.empty():
                 self.open_turn()
@@ -135,14 +136,24 @@ cdef class Pacer(Scheduler):
         return 0
 
     def post(self, object item):
-        """Queue an item (with tag 1) from any thread and wake the loop, once for many."""
+        """Queue an item (with tag 1) from any thread and wake the loop, once for many.
+
+        Raises:
+            RuntimeError: the loop is closed.
+        """
+        if self.loop.is_closed():
+            raise RuntimeError("Event loop is closed")
         if self.queue.post_c(<uint64_t><size_t><PyObject*>item | 1, 0):
             Py_INCREF(item)
         else:
             self.loop.call_soon_threadsafe(self._posted, item)
         if not self.woken:
-            self.woken = True
-            self.loop.call_soon_threadsafe(self._wake)
+            self.woken = True                   # before: the turn takes it back, and may begin at once
+            try:
+                self.loop.call_soon_threadsafe(self._wake)
+            except BaseException:
+                self.woken = False
+                raise
 
     def _wake(self):
         self._turn()
@@ -162,10 +173,10 @@ cdef class Pacer(Scheduler):
         """Set the loop's timer to the earliest deadline, when that is earlier than what it is set to."""
         cdef double at = self.timers.next_c()
         if at < self.timer_at:
+            handle = self.loop.call_at(at, self._ring)
             if self.timer_handle is not None:
                 self.timer_handle.cancel()
-            self.timer_at = at
-            self.timer_handle = self.loop.call_at(at, self._ring)
+            self.timer_at, self.timer_handle = at, handle
         return 0
 
     def _ring(self):
@@ -186,10 +197,18 @@ cdef class Pacer(Scheduler):
     def set_timer(self, double delay, uint64_t key):
         """After ``delay`` seconds the handler hears of ``key`` (below 2**62); returns a handle for `cancel_timer`."""
         self.look()
-        handle = self.timers.add_c(self.now + delay, key << 1)
+        return self.add_timer(delay, key << 1)
+
+    cdef int64_t add_timer(self, double delay, uint64_t token) except -1:
+        """Set a timer, ``delay`` seconds from the last look at the clock, or none at all when that fails."""
+        cdef int64_t handle = self.timers.add_c(self.now + delay, token)
         if handle < 0:
             raise MemoryError("no memory for a timer")
-        self.arm()
+        try:
+            self.arm()
+        except BaseException:
+            self.timers.cancel_c(handle)
+            raise
         return handle
 
     def cancel_timer(self, long long handle):
@@ -199,4 +218,4 @@ cdef class Pacer(Scheduler):
     def _close(self):
         if self.timer_handle is not None:
             self.timer_handle.cancel()
-            self.timer_handle = None
+            self.timer_handle, self.timer_at = None, INFINITY

@@ -36,7 +36,7 @@ cdef extern from "flow_core/slab.hpp" namespace "flow" nogil:
         double started, ended
         int32_t waiting
         uint16_t retries
-        uint8_t status
+        uint8_t status, apart
 
 cdef struct StepSpec:       # 32 bytes
     PyObject* call          # borrowed from Plan.calls

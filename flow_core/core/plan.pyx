@@ -5,6 +5,7 @@ row through `configure` for the others. Does not live here: what a policy is, or
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from flow_core.errors import UnknownStep, did_you_mean
@@ -169,11 +170,14 @@ cdef class Plan:
         """
         if index >= self.n:
             raise IndexError(f"no step {index} in a plan of {self.n}")
+        if not (0 <= arity <= 2 and JOIN_ALL <= join <= JOIN_DONE and FROM_OUTSIDE <= source < <int64_t>self.n):
+            raise ValueError(f"step {index}: arity {arity}, join {join} or source {source} is none")
         cdef StepSpec* row = self.specs + index
         if call is not None:
             self.calls.append(call)
         row.call = <PyObject*>call if call is not None else NULL
-        row.kind, row.arity, row.source = <uint8_t>kind, <uint8_t>arity, source
+        row.kind = <uint8_t>kind if call is not None else KIND_UNBOUND
+        row.arity, row.source = <uint8_t>arity, source
         row.flags, row.join = <uint16_t>flags, <uint8_t>join
         if mapping is not None:
             self.mappings[index] = mapping
@@ -231,7 +235,7 @@ cdef class Plan:
         cdef dict values = {}
         for k in range(g.pred_ptr[v], g.pred_ptr[v + 1]):
             p = g.pred[k]
-            if steps[p].output is not NULL:
+            if steps[p].output is not NULL and self.names_of[p] is not NULL:
                 values[<object>self.names_of[p]] = <object>steps[p].output
                 found += 1
         if len(values) < found:

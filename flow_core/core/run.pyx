@@ -11,12 +11,17 @@ from flow_core.core.graph cimport Graph
 from flow_core.core.plan cimport FROM_OUTSIDE, FROM_PREDECESSORS, FROM_REQUEST, JOIN_ANY, Plan
 from flow_core.core.slab cimport run_output, run_pop, run_push, run_succeed
 from flow_core.core.status_table cimport (
-    ABORTED, ExecutionRow, FAILURE, PENDING, RUNNING, SKIPPED, STOPPED, SUCCESS, StatusTable, status_load,
-    status_move_byte, status_store,
+    ABORTED, ExecutionRow, FAILURE, PENDING, RUNNING, SKIPPED, STATUS_COUNT, STOPPED, SUCCESS, StatusTable,
+    status_load, status_move_byte, status_store,
 )
 
 from flow_core.core.slab import NAMES
 from flow_core.errors import InternalError, MissingInput
+
+
+cdef object name_of(int status):
+    """Of any number, for messages: `NAMES` is read without a check."""
+    return NAMES[status] if 0 <= status < STATUS_COUNT else status
 
 
 cdef class Run(Slab):
@@ -73,7 +78,7 @@ cdef class Run(Slab):
     def abandon(self, index, int status):
         """A running or pending step ends as ABORTED or STOPPED."""
         if status not in (ABORTED, STOPPED):
-            raise ValueError(f"a step is abandoned as ABORTED or STOPPED, not {NAMES[status]}")
+            raise ValueError(f"a step is abandoned as ABORTED or STOPPED, not {name_of(status)}")
         self.end(self.index_of(index, -1), <uint8_t>status)
 
     def retry(self, index):
@@ -81,29 +86,32 @@ cdef class Run(Slab):
         cdef uint32_t v = self.index_of(index, RUNNING)
         if self.steps[v].retries < 0xFFFF - 1:
             self.steps[v].retries += 1
-        self.steps[v].status = PENDING
+        self.steps[v].status, self.steps[v].apart = PENDING, True
         self.row.running -= 1
 
     def requeue(self, index):
-        """A pending step that waited for its retry, a resource or a name is ready again."""
+        """A pending step that waited for its retry is ready again. Raises InternalError when it did not wait."""
         cdef uint32_t v = self.index_of(index, PENDING)
-        if self.queued >= self.count:
-            raise InternalError(f"step {index} was queued twice")
+        if not self.steps[v].apart:     # the ring has one place a step
+            raise InternalError(f"step {index} waits for no retry, or was queued twice")
+        self.steps[v].apart = False
         run_push(self, v)
 
     def begin(self, index):
         """A pending step that is not queued runs now (its fate is decided without calling it)."""
         cdef uint32_t v = self.index_of(index, PENDING)
-        self.steps[v].status = RUNNING
+        self.steps[v].status, self.steps[v].apart = RUNNING, False
         self.row.running += 1
 
     def abandon_all(self, int status):
         """Every step that has not ended does so now, as ABORTED or STOPPED. Outcomes that still come are late."""
         cdef uint32_t v, k
+        if status not in (ABORTED, STOPPED):
+            raise ValueError(f"steps are abandoned as ABORTED or STOPPED, not {name_of(status)}")
+        if self.plan is None:
+            return
         cdef Graph g = self.plan.graph
         self.fill(self.count)
-        if status not in (ABORTED, STOPPED):
-            raise ValueError(f"steps are abandoned as ABORTED or STOPPED, not {NAMES[status]}")
         for v in range(self.count):
             if self.steps[v].status == PENDING or self.steps[v].status == RUNNING:
                 self.steps[v].status = <uint8_t>status
@@ -175,8 +183,8 @@ cdef class Run(Slab):
 
     def move(self, int status):
         """Move the execution's own status. Raises ValueError when that is no legal move."""
-        if not status_move_byte(&self.row.status, <uint8_t>status):
-            raise ValueError(f"an execution can't go from {NAMES[self.row.status]} to {NAMES[status]}")
+        if not 0 <= status < STATUS_COUNT or not status_move_byte(&self.row.status, <uint8_t>status):
+            raise ValueError(f"an execution can't go from {NAMES[self.row.status]} to {name_of(status)}")
 
     @property
     def intent(self):
@@ -210,7 +218,7 @@ cdef class Run(Slab):
     @property
     def ready_steps(self):
         """Indexes of the steps that wait in the queue for a slot or a turn."""
-        n = self.plan.n
+        n = self.count
         queue = [self.ready[(self.head + k) % n] for k in range(self.queued)]
         return [i for i in queue if self.steps[i].status == PENDING]
 

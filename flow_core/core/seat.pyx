@@ -10,6 +10,7 @@ Lives here: entering, leaving, renewing. Does not live here: stepping coroutines
 import contextvars
 
 from flow_core.core.stepping cimport swap_current
+from flow_core.core.task cimport ACTIVITY_ATTEMPT
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
@@ -36,21 +37,26 @@ cdef class Seat:
             self.context = PyContext_Copy(run.context)
             self.origin, self.spare_context = run.context, None
         self.enter_context()
-        self.prepare_task()
-        self.previous = swap_current(self.loop, self.task)
+        try:
+            self.prepare_task()
+            self.previous = swap_current(self.loop, self.task)
+        except BaseException:                   # no memory: nobody sits here
+            self.entered = False
+            PyContext_Exit(self.context)
+            raise
         self.task_refs = Py_REFCNT(<PyObject*>self.task)
         return 0
 
     cdef int leave(self) except -1:
         """Get up: the current task and context of before hold again."""
         previous, self.previous = self.previous, None
-        self.task.coro = None
-        self.task.run = None
-        self.run = None
-        swap_current(self.loop, previous)
         if self.entered:
             self.entered = False
             PyContext_Exit(self.context)
+        swap_current(self.loop, previous)
+        self.task.coro = None                   # last: somebody may wait for the end of the coroutine object
+        self.task.run = None
+        self.run = None
         return 0
 
     cdef int reserve(self) except -1:
@@ -87,6 +93,7 @@ cdef class Seat:
         self.task.run = self.run
         self.task.context = self.context
         self.task.retrieved = True
+        self.task.activity = ACTIVITY_ATTEMPT   # who sat here before may have compensated
         return 0
 
 

@@ -14,7 +14,14 @@ cdef extern from *:
     """
     // The empty asm keeps GCC from dropping a function that only prefetches as one without effect.
     static inline void flow_prefetch(const void* address) { __builtin_prefetch(address); __asm__ volatile(""); }
+    // With FLOW_DEBUG=1 a broken invariant ends the process where it breaks; else this is nothing.
+    #ifndef FLOW_DEBUG
+    #define FLOW_DEBUG 0
+    #endif
+    #define FLOW_VERIFY(what) (!FLOW_DEBUG || (what) ? (void)0 : Py_FatalError("flow_core: " #what))
     """
+    const bint FLOW_DEBUG
+    void verify "FLOW_VERIFY"(bint what) noexcept nogil
     void prefetch "flow_prefetch"(const void* address) noexcept nogil
 
 
@@ -50,12 +57,14 @@ cdef inline void run_push(Slab run, uint32_t v) noexcept:
     cdef uint32_t at = run.head + run.queued
     if at >= run.count:
         at -= run.count
+    verify(run.queued < run.count)
     run.ready[at] = v
     run.queued += 1
 
 
 cdef inline uint32_t run_pop(Slab run) noexcept:
     cdef uint32_t v = run.ready[run.head]
+    verify(run.queued > 0 and v < run.count)
     run.head += 1
     if run.head == run.count:
         run.head = 0
@@ -75,6 +84,7 @@ cdef inline int run_succeed(Slab run, uint32_t v, PyObject* value) except -1:
     """A running step succeeded: keep its output (the reference is stolen), release its successors."""
     cdef StepSpec* spec = run.plan.specs + v
     cdef uint32_t k, s
+    verify(run.steps[v].status == RUNNING and run.row.running > 0 and run.left > 0)
     run_output(run, v, value)
     run.steps[v].status = SUCCESS
     run.row.succeeded += 1

@@ -176,6 +176,8 @@ cdef class Slab:
     def check(self):
         """Verify every invariant; raises AssertionError naming the broken one. For tests: O(steps + orders)."""
         cdef uint32_t v, k, left = 0, running = 0, succeeded = 0, failed = 0, skipped = 0, waits
+        if self.plan is None:
+            return
         cdef Graph g = self.plan.graph
         self.fill(self.count)
         for v in range(self.count):

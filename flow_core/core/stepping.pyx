@@ -42,7 +42,7 @@ cdef object swap_current(object loop, object task):
     if task is not None:
         current_tasks[loop] = task
     elif before is not None:
-        del current_tasks[loop]
+        current_tasks.pop(loop, None)
     return before
 
 

@@ -47,7 +47,8 @@ cdef class StepTask(Promise):
 
     cdef Outcome step(self, object error, PyObject** out) except *
     cdef Outcome after(self, Outcome outcome, PyObject** out) except *
-    cdef Outcome wait_for(self, object yielded) except *
+    cdef Outcome wait_for(self, object yielded, PyObject** out) except *
+    cdef int give_up(self) except -1
     cdef int hook(self, object future) except -1
     cdef int finish(self, Outcome outcome, object value) except -1
     cdef object take_scolding(self)

@@ -123,7 +123,7 @@ cdef class StepTask(Promise):
 
     def __call__(self, future=None):
         """Go on, says the loop: a turn is due, or the future it waits for is done."""
-        if self.state != PROMISE_PENDING:
+        if self.state != PROMISE_PENDING or self.scheduler is None:
             return
         error = self.take_scolding()
         if future is not None:
@@ -153,7 +153,7 @@ cdef class StepTask(Promise):
             yielded = <object>out[0]
             Py_DECREF(yielded)
             out[0] = NULL
-            return self.wait_for(yielded)
+            return self.wait_for(yielded, out)
         if outcome == OUT_RETURNED and self._must_cancel:
             # It was cancelled during its last step and returned all the same: asyncio calls that cancelled.
             self._must_cancel = False
@@ -164,16 +164,30 @@ cdef class StepTask(Promise):
             return OUT_RAISED
         return outcome
 
-    cdef Outcome wait_for(self, object yielded) except *:
+    cdef Outcome wait_for(self, object yielded, PyObject** out) except *:
         """Go on when the time comes for what the coroutine yielded, with an error when that is nothing to wait for."""
-        if yielded is None:
-            self.scheduler.soon(self, None)
-            return OUT_WAITS
         try:
-            self.hook(yielded)
-        except Exception as error:
-            self.scheduler.soon(self, error)
+            if yielded is None:
+                self.scheduler.soon(self, None)
+                return OUT_WAITS
+            try:
+                self.hook(yielded)
+            except Exception as error:
+                self.scheduler.soon(self, error)
+        except BaseException as error:          # no memory, a closed loop, Ctrl-C: nothing would ever wake it
+            self.give_up()
+            Py_INCREF(error)
+            out[0] = <PyObject*>error
+            return OUT_RAISED
         return OUT_WAITS
+
+    cdef int give_up(self) except -1:
+        """Close the coroutine, which can't go on."""
+        try:
+            self.coro.close()
+        except BaseException as error:
+            self._loop.call_exception_handler({"message": "a step did not close", "exception": error, "task": self})
+        return 0
 
     cdef int hook(self, object future) except -1:
         """Be called when a future is done. Raises RuntimeError when it is none, or not awaited properly."""
