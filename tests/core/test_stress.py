@@ -46,7 +46,7 @@ def restless(chance: random.Random) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_a_storm_through_the_driver(seed: int) -> None:  # noqa: C901 - a storm
+def test_a_storm_through_the_driver(seed: int) -> None:
     chance = random.Random(seed)
 
     step = restless(chance)
