@@ -63,7 +63,7 @@ def test_a_dropped_driver_is_collected_with_what_was_under_way(state: str, facto
     async def main() -> Any:
         world = World(limit=0 if state == "waiting for a slot" else 100)
         world.hold_threads = True
-        STATES[state](world)
+        STATES[state](world)  # type: ignore[no-untyped-call]
         if state != "in a turn's queue":
             await turns()
         assert world.driver.live >= 1

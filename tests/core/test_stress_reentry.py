@@ -151,7 +151,7 @@ def test_a_thread_that_ends_twice_frees_one_slot() -> None:
 def test_a_pool_that_took_the_task_and_raised_frees_one_slot() -> None:
     class Confused(World):
         def submit(self, *task: Any) -> None:
-            self.submitted.append(task)  # type: ignore[arg-type]
+            self.submitted.append(task)
             raise KeyboardInterrupt
 
     async def main() -> None:
@@ -359,7 +359,7 @@ def test_rows_that_others_took_are_nobodys_run() -> None:
 def test_a_loop_that_takes_no_timer_fails_the_step() -> None:
     async def main() -> None:
         world = World()
-        world.loop.call_at = lambda *_, **__: (_ for _ in ()).throw(MemoryError)  # type: ignore[assignment, method-assign]
+        world.loop.call_at = lambda *_, **__: (_ for _ in ()).throw(MemoryError)  # type: ignore[method-assign]
         for function in (pause, lambda value: value):
             world.failed.clear()
             await world.run(line(function, **timed(5.0)), 1)
