@@ -12,6 +12,8 @@
     │   ├── ExecutionConflict  UnknownExecution  IllegalMove  MissingInput  PayloadError
     │   └── ExecutorStopped  QueueFull
     ├── StoreError                 the disk or the database
+    │   ├── Conflict  LeaseLost  ForeignStore  StoreCorrupt  SchemaTooNew
+    │   └── StoreUnavailable  StoreTimeout  StoreFull
     ├── AdapterError               the outside world: a service or a broker
     │   └── Unavailable  NoReply
     ├── AuthError                  the caller may not do this
@@ -24,13 +26,15 @@ Lives here: classes, their stable ``code`` and the "fix" line. Does not live her
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
+
+from flow_core.errors.base import FlowError, did_you_mean
 
 __all__ = [
     "AdapterError",
     "AuthError",
+    "Conflict",
     "CycleError",
     "DecodeError",
     "DuplicateOperation",
@@ -43,12 +47,14 @@ __all__ = [
     "ExecutionTimeout",
     "ExecutorStopped",
     "FlowError",
+    "ForeignStore",
     "IllegalMove",
     "InternalError",
     "Interrupted",
     "InvalidId",
     "InvalidOption",
     "InvalidStep",
+    "LeaseLost",
     "LimitExceeded",
     "MissingInput",
     "NoReply",
@@ -58,9 +64,14 @@ __all__ = [
     "QueueFull",
     "RegistrationError",
     "RevisionConflict",
+    "SchemaTooNew",
     "StepFailed",
     "StepTimeout",
+    "StoreCorrupt",
     "StoreError",
+    "StoreFull",
+    "StoreTimeout",
+    "StoreUnavailable",
     "Unavailable",
     "UnknownExecution",
     "UnknownFlow",
@@ -69,60 +80,6 @@ __all__ = [
     "UnresolvedSteps",
     "did_you_mean",
 ]
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """A fix line that names the closest known ids, or None when nothing is close."""
-    close = get_close_matches(name, list(known)[:10_000], n=3)
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else None
-
-
-class FlowError(Exception):
-    """Base of all errors of flow-core.
-
-    Args:
-        message: what happened, naming the thing and the place.
-        fix: what to do about it, one line; printed below the message.
-        flow, execution, step, attempt: where it happened, as far as known; also kept as attributes.
-
-    Attributes:
-        code: stable name for programs, e.g. ``"cycle"``.
-    """
-
-    code: ClassVar[str] = "flow_error"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        fix: str | None = None,
-        flow: str | None = None,
-        execution: Any = None,
-        step: str | None = None,
-        attempt: int | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
-        self.flow = flow
-        self.execution = execution
-        self.step = step
-        self.attempt = attempt
-
-    def __str__(self) -> str:
-        return f"{self.message}\n  fix: {self.fix}" if self.fix else self.message
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own way calls the class with `args` alone, which those with required keywords refuse.
-        return _rebuild, (type(self), self.args, self.__dict__)
-
-
-def _rebuild(cls: type[FlowError], args: tuple[Any, ...], state: dict[str, Any]) -> FlowError:
-    """A copy of an error, from `copy` or from another process, without running its ``__init__`` again."""
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
 
 
 # --- RegistrationError: the definition is wrong ---------------------------------------------------------------------
@@ -335,6 +292,64 @@ class StoreError(FlowError):
     """The store failed: the disk, or the database."""
 
     code = "store"
+
+
+class Conflict(StoreError):
+    """The store holds something else already. Nothing of the commit was written.
+
+    Attributes:
+        reason: ``"request"`` (the id belongs to another flow or request), ``"exists"`` (the same execution was
+            started by another owner or has ended: load it), ``"outcome"`` (the step has its outcome), ``"ended"`` (the
+            execution has), ``"unknown"`` (no such execution), ``"revision"`` (other steps under this revision).
+    """
+
+    code = "conflict"
+
+    def __init__(self, message: str, *, reason: str = "outcome", **where: Any) -> None:
+        super().__init__(message, **where)
+        self.reason = reason
+
+
+class LeaseLost(StoreError):
+    """Another executor has taken over, or this one was released: it may not write any more."""
+
+    code = "lease_lost"
+
+
+class ForeignStore(StoreError):
+    """The file or database belongs to another program. It was not touched."""
+
+    code = "foreign_store"
+
+
+class StoreCorrupt(StoreError):
+    """The store is damaged. It was not touched."""
+
+    code = "store_corrupt"
+
+
+class SchemaTooNew(StoreError):
+    """A newer flow-core wrote this store. It was not touched."""
+
+    code = "schema_too_new"
+
+
+class StoreUnavailable(StoreError):
+    """The store can't be reached or written now. Whether a commit was written is not known: send it again."""
+
+    code = "store_unavailable"
+
+
+class StoreTimeout(StoreUnavailable, TimeoutError):
+    """The store did not answer in time. Whether a commit was written is not known: send it again."""
+
+    code = "store_timeout"
+
+
+class StoreFull(StoreUnavailable):
+    """The disk of the store is full. Send the commit again once there is space."""
+
+    code = "store_full"
 
 
 class AdapterError(FlowError):

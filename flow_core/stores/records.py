@@ -1,0 +1,245 @@
+"""The records of an execution: one for each transition, append-only, enough to replay the execution.
+
+Lives here: the records, the facts about executions and definitions that stores answer with, and the encoding of all
+fields that a store does not keep as columns. Does not live here: who writes them, and where.
+
+The encoding is one JSON array ``[version, ...]`` for each record. Only the tags listed here are ever decoded, and
+nothing in a store names code.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+import orjson
+
+from flow_core.errors import StoreCorrupt
+from flow_core.status import Status
+
+__all__ = [
+    "Compensated",
+    "Definition",
+    "Epoch",
+    "ErrorRecord",
+    "ExecutionEnded",
+    "ExecutionInfo",
+    "ExecutionStarted",
+    "Page",
+    "Paused",
+    "Record",
+    "Resumed",
+    "RetryScheduled",
+    "StepEnded",
+    "StepStarted",
+    "decode",
+    "encode",
+    "to_json",
+]
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRecord:
+    """What is kept of an error: its stable code, its text, and the name of its class. Never turned into a class."""
+
+    code: str
+    message: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionStarted:
+    """An execution was accepted. ``options`` is JSON; ``parent`` the execution that started it; UTC seconds."""
+
+    execution: str
+    flow: str
+    revision: int
+    request: bytes
+    options: bytes = b"{}"
+    parent: str | None = None
+    time_utc: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """An attempt of an at-most-once step is about to begin."""
+
+    execution: str
+    step: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded:
+    """The one outcome of a step."""
+
+    execution: str
+    step: str
+    attempt: int
+    status: int
+    output: bytes | None = None
+    error: ErrorRecord | None = None
+    recovered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled:
+    """An attempt failed; the next one is due at ``due_utc`` (UTC seconds)."""
+
+    execution: str
+    step: str
+    attempt: int
+    due_utc: float
+    error: ErrorRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """No new step starts from here on."""
+
+    execution: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The pause is over."""
+
+    execution: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Compensated:
+    """The compensation of a step has run; ``error`` when it failed."""
+
+    execution: str
+    step: str
+    error: ErrorRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionEnded:
+    """The one outcome of an execution. ``time_utc``: UTC seconds, what retention by age counts from."""
+
+    execution: str
+    status: int
+    error: ErrorRecord | None = None
+    time_utc: float = 0.0
+
+
+Record = ExecutionStarted | StepStarted | StepEnded | RetryScheduled | Paused | Resumed | Compensated | ExecutionEnded
+KINDS: Final[dict[int, type[Any]]] = {
+    1: ExecutionStarted,
+    2: StepStarted,
+    3: StepEnded,
+    4: RetryScheduled,
+    5: Paused,
+    6: Resumed,
+    7: Compensated,
+    8: ExecutionEnded,
+}
+NUMBERS: Final = {cls: number for number, cls in KINDS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The right of one executor to write: a fencing number that only grows, and seconds that a heartbeat buys."""
+
+    number: int
+    executor: str
+    lease: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionInfo:
+    """One line about an execution. ``recoveries``: take-overs from a dead owner since the last outcome of a step."""
+
+    execution: str
+    flow: str
+    revision: int
+    status: Status
+    parent: str | None
+    time_utc: float
+    ended_utc: float | None
+    epoch: int
+    recoveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some executions, newest first, and the ``cursor`` that continues (None: these were the last)."""
+
+    items: list[ExecutionInfo]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """The encoded steps of one revision of a flow."""
+
+    flow: str
+    revision: int
+    steps: bytes
+    owner: str
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    if isinstance(value, ErrorRecord):
+        return [value.code, value.message, value.type]
+    return value
+
+
+def encode(record: Record) -> bytes:
+    """Everything of a record but its execution, as versioned JSON."""
+    return orjson.dumps([VERSION, *(_plain(getattr(record, field.name)) for field in fields(record)[1:])])
+
+
+def encode_error(error: ErrorRecord) -> bytes:
+    """An error as versioned JSON."""
+    return orjson.dumps([VERSION, error.code, error.message, error.type])
+
+
+def decode_error(body: bytes | None) -> ErrorRecord | None:
+    """The reverse of `encode_error`; None stays None. Raises `StoreCorrupt`."""
+    return None if body is None else ErrorRecord(*_values(body, 3))
+
+
+def decode(kind: int, execution: str, body: bytes) -> Record:
+    """The reverse of `encode`. Raises `StoreCorrupt` for an unknown kind or version, and for a wrong shape."""
+    cls = KINDS.get(kind)
+    if cls is None:
+        raise StoreCorrupt(f"record of unknown kind {kind}", execution=execution)
+    names = [field.name for field in fields(cls)][1:]
+    values = dict(zip(names, _values(body, len(names)), strict=True))
+    try:
+        if values.get("error") is not None:
+            values["error"] = ErrorRecord(*values["error"])
+        for name in ("request", "options", "output"):
+            if values.get(name) is not None:
+                values[name] = b64decode(values[name], validate=True)
+    except (TypeError, ValueError) as error:
+        raise StoreCorrupt(f"damaged {cls.__name__}: {error}", execution=execution) from error
+    made: Record = cls(execution, **values)
+    return made
+
+
+def _values(body: bytes, count: int) -> list[Any]:
+    try:
+        version, *values = orjson.loads(body)
+    except (TypeError, ValueError) as error:
+        raise StoreCorrupt(f"a record can't be read: {error}") from error
+    if version != VERSION or len(values) != count:
+        raise StoreCorrupt(f"a record has version {version!r:.20} and {len(values)} fields, not {VERSION} and {count}")
+    return values
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """A record for people and other programs: its kind and fields, bytes as base64."""
+    plain = {name: _plain(value) for name, value in asdict(record).items()}
+    return {"kind": type(record).__name__, **plain}
