@@ -18,6 +18,7 @@ from flow_core.core.run import Intent, Run
 from flow_core.core.task import Activity, StepTask
 from flow_core.status import Status
 from tests.aio import run as on_loop
+from tests.aio import run_virtual
 from tests.core.kit import Held, World, echo, fan, line, timed, turns
 
 
@@ -215,7 +216,7 @@ def test_a_future_that_can_not_be_cancelled_is_left() -> None:
         world.driver.finish(run, Status.ABORTED)
         settled(world)
 
-    on_loop(main())
+    run_virtual(main())
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError])
@@ -259,7 +260,7 @@ def test_finishing_drops_what_is_under_way() -> None:
         settled(world)
         assert not run.busy and world.driver.counters.snapshot()["late_outcomes"] == 3
 
-    on_loop(main())
+    run_virtual(main())
 
 
 def test_a_step_that_aborts_its_execution_is_cancelled_when_it_waits() -> None:
