@@ -101,6 +101,7 @@ class World:
         self.hold_threads = False
         self.submitted: list[tuple[Any, Callable[..., Any], tuple[Any, ...]]] = []
         options.setdefault("clock", self.loop.time)
+        options.setdefault("budget", 1000.0)  # a slow machine splits no turn; tests of the budget give their own
         self.table = StatusTable(slots)
         self.driver = Driver(self.loop, table=self.table, handler=self, run_type=Held, keep=0, **options)
         self.driver.notify = True
