@@ -22,7 +22,7 @@ from typing import Final, Self
 
 import orjson
 
-from flow_core.errors import InvalidOption, UnknownExecution
+from flow_core.errors import Conflict, InvalidOption, UnknownExecution
 from flow_core.status import Status
 from flow_core.stores.records import Definition, Epoch, ExecutionInfo, Page, Record, to_json
 
@@ -146,3 +146,18 @@ def parse_cursor(cursor: str | None) -> int | None:
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise InvalidOption(f"not a cursor of a page: {cursor!r:.40}", fix="pass Page.cursor on unchanged")
     return int(cursor)
+
+
+WORDS: Final = {
+    "request": "execution {0!r} exists with another flow or request",
+    "exists": "execution {0!r} was started by another owner or has ended",
+    "unknown": "execution {0!r} was never started",
+    "ended": "execution {0!r} has ended",
+    "outcome": "step {1!r} of execution {0!r} has its outcome already",
+}
+
+
+def refused(reason: str, record: Record) -> Conflict:
+    """The `Conflict` that tells why a record can't be written."""
+    step = getattr(record, "step", None)
+    return Conflict(WORDS[reason].format(record.execution, step), reason=reason, execution=record.execution, step=step)

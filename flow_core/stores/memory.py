@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from flow_core.errors import Conflict, LeaseLost, StoreError
+from flow_core.errors import Conflict, LeaseLost
 from flow_core.status import Status
-from flow_core.stores.base import REMEMBERED, Store, parse_cursor
+from flow_core.stores.base import REMEMBERED, Store, parse_cursor, refused
 from flow_core.stores.records import (
     Definition,
     Epoch,
@@ -140,10 +140,10 @@ class MemoryStore(Store):
                 continue
             if entry is None and id_ not in started:
                 raise refused("unknown", record)
-            if entry is not None and entry.epoch != epoch.number:
-                raise LeaseLost(f"execution {id_} belongs to another owner", execution=id_)
             if id_ in ended or (entry is not None and entry.ended is not None):
                 raise refused("ended", record)
+            if entry is not None and entry.epoch != epoch.number:
+                raise LeaseLost(f"execution {id_} belongs to another owner", execution=id_)
             if isinstance(record, StepEnded):
                 if (id_, record.step) in outcomes or (entry is not None and record.step in entry.outcomes):
                     raise refused("outcome", record)
@@ -237,18 +237,3 @@ class MemoryStore(Store):
 
     async def check(self) -> Sequence[str]:
         return [f"{id_}: no start" for id_, entry in self._entries.items() if entry.records[0] is not entry.start]
-
-
-WORDS: Final = {
-    "request": "execution {0!r} exists with another flow or request",
-    "exists": "execution {0!r} was started by another owner or has ended",
-    "unknown": "execution {0!r} was never started",
-    "ended": "execution {0!r} has ended",
-    "outcome": "step {1!r} of execution {0!r} has its outcome already",
-}
-
-
-def refused(reason: str, record: Record) -> StoreError:
-    """The `Conflict` that tells why a record can't be written."""
-    step = getattr(record, "step", None)
-    return Conflict(WORDS[reason].format(record.execution, step), reason=reason, execution=record.execution, step=step)
