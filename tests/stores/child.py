@@ -1,0 +1,29 @@
+"""A process that commits one step after the other and prints the number of each after its commit has returned.
+
+What fails as unavailable is told by name and sent again under the same id, as an executor would.
+"""
+
+import asyncio
+import itertools
+import sys
+
+from flow_core.errors import StoreUnavailable
+from flow_core.stores.records import ExecutionStarted, StepEnded
+from flow_core.stores.sqlite import SqliteStore
+
+
+async def main(path):
+    async with SqliteStore(path) as store:
+        epoch = await store.begin("child", 10)
+        await store.commit(epoch, [ExecutionStarted("e", "f", 1, b"")])
+        for n in itertools.count():
+            while True:
+                try:
+                    await store.commit(epoch, [StepEnded("e", f"s{n}", 1, 3, b"x" * 64)], commit_id=n)
+                    break
+                except StoreUnavailable as error:
+                    print(type(error).__name__, flush=True)
+            print(n, flush=True)
+
+
+asyncio.run(main(sys.argv[1]))
