@@ -230,6 +230,7 @@ def decode(kind: int, execution: str, body: bytes) -> Record:
 
 
 def _values(body: bytes, count: int) -> list[Any]:
+    values: list[Any]
     try:
         version, *values = orjson.loads(body)
     except (TypeError, ValueError) as error:

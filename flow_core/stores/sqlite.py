@@ -346,7 +346,8 @@ class SqliteStore(Store):
 
 def info(row: tuple[Any, ...]) -> ExecutionInfo:
     """A row of `_INFO` as the facts about one execution."""
-    return ExecutionInfo(*row[:3], Status(row[3]), *row[4:])
+    id_, flow, revision, status, *rest = row
+    return ExecutionInfo(id_, flow, revision, Status(status), *rest)
 
 
 def load(db: sqlite3.Connection, execution: str) -> Sequence[Record]:
