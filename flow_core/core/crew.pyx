@@ -153,7 +153,7 @@ cdef class Crew(Ledger):
         return 0
 
     cdef int break_off(self, Run run, object error) except -1:
-        """The handler raised, or there was no memory, amid a change: what is right is unknown, so the execution ends."""
+        """The handler raised, or memory ran out, amid a change: what is right is unknown, so the execution ends."""
         if not run.over:
             run.ask(INTENT_ABORT)
             run.abandon_all(ABORTED)
