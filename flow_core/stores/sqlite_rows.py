@@ -2,8 +2,9 @@
 
 Lives here: `Writer`, synchronous, on the store's own thread. Does not live here: threads, grouping (``sqlite.py``).
 
-Rows go in a hundred to the statement: sqlite3 gives up the GIL at each step of a statement, and to get it back from a
-busy event loop takes up to a switch interval, so with one row to the statement a loaded loop would starve the writer.
+Rows go in a hundred to the statement: sqlite3 gives up the GIL at each step of a statement and has to win it back from
+the event loop, and has less to do besides. Alone on the machine about twice the rows of one to the statement; how much
+it gains beside a busy loop is not measured well yet.
 """
 # ruff: noqa: S608 - the names of tables are constants of this module; values are bound
 
