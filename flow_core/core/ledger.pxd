@@ -44,6 +44,7 @@ cdef class Ledger(Pacer):
     # --- what happened so far; the loop's thread writes, any thread reads
     cdef readonly Counters counters
     cdef Cell* cells
+    cdef bint whole                     # the constructors are through
 
     cdef PyObject* tenant(self, size_t slot) noexcept
     cdef int refuse_foreign(self, Run run) except -1

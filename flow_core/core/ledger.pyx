@@ -66,6 +66,7 @@ cdef class Ledger(Pacer):
         self.counters = Counters(COUNTED)
         self.cells = self.counters.cells
         self.blocked = ReadyQueue(4, 2)
+        self.whole = True
 
     def __dealloc__(self):
         PyMem_Free(self.runs)
@@ -236,6 +237,8 @@ cdef int _traverse(PyObject* me, visitproc visit, void* arg) noexcept:
     cdef size_t slot
     cdef PyObject* run
     cdef int stop = 0
+    if not (<Ledger>me).whole:                      # the collector may look while its constructors still run
+        return traverse_rest(me, visit, arg)
     if (<Ledger>me).queue is not None:
         stop = flow_visit((<Ledger>me).queue.ready, visit, arg)
     if stop == 0 and (<Ledger>me).blocked is not None:
@@ -252,6 +255,8 @@ cdef int _clear(PyObject* me) noexcept:
     cdef uint64_t word
     cdef size_t slot
     cdef PyObject* run
+    if not (<Ledger>me).whole:
+        return clear_rest(me)
     while (<Ledger>me).queue is not None and (<Ledger>me).queue.pop_c(&word):
         Py_DECREF(<object><PyObject*><size_t>(word & ~<uint64_t>1))
     while (<Ledger>me).blocked is not None and (<Ledger>me).blocked.pop_c(&word):

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 import uvloop
 
+from flow_core.core.driver import Driver
 from flow_core.core.run import Run
+from flow_core.core.status_table import StatusTable
 from flow_core.core.task import StepTask
 from tests.aio import run as on_loop
 from tests.core.kit import World, echo, fan, line, timed, turns
@@ -165,3 +167,21 @@ def test_the_interpreter_ends_while_executions_are_under_way(end: str) -> None:
     done = subprocess.run([sys.executable, "-X", "faulthandler", "-c", script], capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
     assert b"Fatal" not in done.stderr and b"Segmentation" not in done.stderr, done.stderr.decode()
+
+
+def test_collection_in_the_middle_of_a_constructor():
+    # Each allocation inside the constructors may collect, and so traverse what is not finished yet.
+    def make():
+        loop = asyncio.new_event_loop()
+        try:
+            for _ in range(50):
+                Driver(loop, table=StatusTable(8), handler=None)
+        finally:
+            loop.close()
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        make()
+    finally:
+        gc.set_threshold(*threshold)
