@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-import flow_core
 from flow_core import ALL, REQUEST, Flow, Status, Step
 from flow_core.errors import (
     CycleError,
@@ -24,28 +23,7 @@ from flow_core.errors import (
 )
 from flow_core.operations import EmptyOperation
 from tests.aio import run_virtual
-from tests.runtime.kit import Gate, echo, turns
-
-both_loops = pytest.mark.parametrize("runner", [run_virtual, flow_core.run], ids=["virtual", "uvloop"])
-
-
-class Trace:
-    """Makes step bodies that note when they start and end."""
-
-    def __init__(self) -> None:
-        self.moves: list[str] = []
-
-    def __call__(self, name: str) -> Any:
-        async def body(value: Any) -> str:
-            self.moves.append(f"+{name}")
-            await asyncio.sleep(0)
-            self.moves.append(f"-{name}")
-            return name
-
-        return body
-
-    def before(self, one: str, other: str) -> bool:
-        return self.moves.index(f"-{one}") < self.moves.index(f"+{other}")
+from tests.runtime.kit import Gate, Trace, both_loops, echo, turns
 
 
 async def boom(value: Any) -> Any:

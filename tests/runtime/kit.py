@@ -10,7 +10,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
+
+import flow_core
 from flow_core import Step
+from tests.aio import run_virtual
 
 __all__ = ["Gate", "Gauge", "chain", "echo", "turns", "wait_for"]
 
@@ -74,3 +78,25 @@ async def wait_for(condition: Callable[[], Any]) -> None:
 
 
 Main = Coroutine[Any, Any, None]
+
+
+both_loops = pytest.mark.parametrize("runner", [run_virtual, flow_core.run], ids=["virtual", "uvloop"])
+
+
+class Trace:
+    """Makes step bodies that note when they start and end."""
+
+    def __init__(self) -> None:
+        self.moves: list[str] = []
+
+    def __call__(self, name: str) -> Any:
+        async def body(value: Any) -> str:
+            self.moves.append(f"+{name}")
+            await asyncio.sleep(0)
+            self.moves.append(f"-{name}")
+            return name
+
+        return body
+
+    def before(self, one: str, other: str) -> bool:
+        return self.moves.index(f"-{one}") < self.moves.index(f"+{other}")
