@@ -17,7 +17,7 @@ MAX_FUNCTION = 50
 BEAM = -1  # what every floor may import
 TOP = 9  # flow_core/__init__.py: gathers the public names
 FLOORS = {
-    **dict.fromkeys(["codec", "errors", "limits", "operation", "options", "proto", "status", "step"], BEAM),
+    **dict.fromkeys(["codec", "errors", "limits", "operation", "options", "proto", "records", "status", "step"], BEAM),
     "core": 0,
     "engine": 1,
     "runtime": 2,

@@ -9,7 +9,7 @@ import tempfile
 from time import perf_counter
 
 from flow_core import run
-from flow_core.stores.records import ExecutionStarted, StepEnded
+from flow_core.records import ExecutionStarted, StepEnded
 from flow_core.stores.sqlite import SqliteStore
 
 label = "outcomes committed to SQLite (FULL), 1,000 executions in flight"

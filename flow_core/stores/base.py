@@ -23,8 +23,8 @@ from typing import Final, Self
 import orjson
 
 from flow_core.errors import Conflict, InvalidOption, UnknownExecution
+from flow_core.records import Definition, Epoch, ExecutionInfo, Page, Record, to_json
 from flow_core.status import Status
-from flow_core.stores.records import Definition, Epoch, ExecutionInfo, Page, Record, to_json
 
 __all__ = ["REMEMBERED", "Store"]
 

@@ -12,9 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from flow_core.errors import Conflict, LeaseLost
-from flow_core.status import Status
-from flow_core.stores.base import REMEMBERED, Store, parse_cursor, refused
-from flow_core.stores.records import (
+from flow_core.records import (
     Definition,
     Epoch,
     ExecutionEnded,
@@ -26,6 +24,8 @@ from flow_core.stores.records import (
     Resumed,
     StepEnded,
 )
+from flow_core.status import Status
+from flow_core.stores.base import REMEMBERED, Store, parse_cursor, refused
 
 __all__ = ["MemoryStore"]
 
@@ -164,7 +164,7 @@ class MemoryStore(Store):
         elif isinstance(record, Paused):
             entry.status = Status.PAUSED
         elif isinstance(record, Resumed):
-            entry.status = Status.RUNNING
+            entry.status, entry.recoveries = Status.RUNNING, 0
         elif isinstance(record, ExecutionEnded):
             entry.status, entry.ended = Status(record.status), record.time_utc
 

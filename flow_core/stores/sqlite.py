@@ -21,9 +21,7 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from flow_core.errors import Conflict, InvalidOption, StoreUnavailable
-from flow_core.status import Status
-from flow_core.stores.base import Store, parse_cursor
-from flow_core.stores.records import (
+from flow_core.records import (
     Definition,
     Epoch,
     ExecutionInfo,
@@ -34,6 +32,8 @@ from flow_core.stores.records import (
     decode,
     decode_error,
 )
+from flow_core.status import Status
+from flow_core.stores.base import Store, parse_cursor
 from flow_core.stores.sqlite_file import connect, translated
 from flow_core.stores.sqlite_rows import Writer
 
@@ -357,10 +357,11 @@ def load(db: sqlite3.Connection, execution: str) -> Sequence[Record]:
     if start is None:
         return []
     made: list[tuple[int, Record]] = []
-    query = "SELECT seq, step, attempt, status, output, error, recovered FROM outcome WHERE execution = ?"
-    for seq, step, attempt, status, output, error, recovered in db.execute(query, start[:1]):
-        ended = StepEnded(execution, step, attempt, status, output, decode_error(error), bool(recovered))
-        made.append((seq, ended))
+    columns = "seq, step, attempt, status, output, error, recovered, json, started, ended"
+    for row in db.execute(f"SELECT {columns} FROM outcome WHERE execution = ?", start[:1]):
+        seq, step, attempt, status, output, error, recovered, json, *times = row
+        facts = (output, decode_error(error), bool(recovered), bool(json))
+        made.append((seq, StepEnded(execution, step, attempt, status, *facts, *times)))
     for seq, kind, body in db.execute("SELECT seq, kind, body FROM event WHERE execution = ?", start[:1]):
         made.append((seq, decode(kind, execution, body)))
     made.sort(key=lambda pair: pair[0])

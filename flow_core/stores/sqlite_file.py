@@ -34,7 +34,8 @@ MIGRATIONS: Final = (
         "CREATE INDEX unfinished ON execution (key) WHERE ended IS NULL",
         "CREATE INDEX finished ON execution (ended) WHERE ended IS NOT NULL",
         "CREATE TABLE outcome (seq INTEGER PRIMARY KEY, execution INTEGER NOT NULL, step TEXT NOT NULL,"
-        " attempt INTEGER NOT NULL, status INTEGER NOT NULL, output BLOB, error BLOB, recovered INTEGER NOT NULL)",
+        " attempt INTEGER NOT NULL, status INTEGER NOT NULL, output BLOB, error BLOB, recovered INTEGER NOT NULL,"
+        " json INTEGER NOT NULL, started REAL NOT NULL, ended REAL NOT NULL)",
         "CREATE UNIQUE INDEX one_outcome ON outcome (execution, step)",
         "CREATE TABLE event (seq INTEGER PRIMARY KEY, execution INTEGER NOT NULL, kind INTEGER NOT NULL, body BLOB)",
         "CREATE INDEX event_of ON event (execution)",

@@ -18,9 +18,7 @@ from typing import Any, Final
 import orjson
 
 from flow_core.errors import LeaseLost
-from flow_core.status import Status
-from flow_core.stores.base import REMEMBERED, refused
-from flow_core.stores.records import (
+from flow_core.records import (
     NUMBERS,
     Epoch,
     ExecutionEnded,
@@ -32,11 +30,13 @@ from flow_core.stores.records import (
     encode,
     encode_error,
 )
+from flow_core.status import Status
+from flow_core.stores.base import REMEMBERED, refused
 
 __all__ = ["Writer"]
 
 CHUNK: Final = 100
-_STATUS: Final = {Paused: Status.PAUSED, Resumed: Status.RUNNING}
+_STATUS: Final[dict[type[Any], Status]] = {Paused: Status.PAUSED, Resumed: Status.RUNNING}
 
 
 @dataclass(slots=True)
@@ -136,14 +136,14 @@ class Writer:
             if type(record) is StepEnded:
                 error = None if record.error is None else encode_error(record.error)
                 status = int(record.status)
-                add((seq, key, record.step, record.attempt, status, record.output, error, int(record.recovered)))
+                add((seq, key, record[1], record[2], status, record.output, error, *record[6:]))
                 continue
             rows.events.append((seq, key, NUMBERS[type(record)], encode(record)))
             if type(record) is ExecutionEnded:
                 ended.add(id_)
-                rows.statuses.append((int(record.status), record.time_utc, key))
+                rows.statuses.append((int(record.status), record.time_utc, False, key))
             elif type(record) in _STATUS:
-                rows.statuses.append((int(_STATUS[type(record)]), None, key))
+                rows.statuses.append((int(_STATUS[type(record)]), None, type(record) is Resumed, key))
         self._seq = seq
         rows.ended = [*ended]
         return rows
@@ -184,7 +184,8 @@ class Writer:
         insert(self._db, f"execution ({columns})", rows.executions)
         insert(self._db, "outcome", rows.outcomes)
         insert(self._db, "event", rows.events)
-        self._db.executemany("UPDATE execution SET status = ?, ended = ? WHERE key = ?", rows.statuses)
+        change = "UPDATE execution SET status = ?, ended = ?, recoveries = recoveries * (1 - ?) WHERE key = ?"
+        self._db.executemany(change, rows.statuses)
 
     def _culprit(self, records: Sequence[Record]) -> Exception:
         """Which record met an outcome that is there already: in the file, or earlier in the same commit."""

@@ -8,7 +8,7 @@ import itertools
 import sys
 
 from flow_core.errors import StoreUnavailable
-from flow_core.stores.records import ExecutionStarted, StepEnded
+from flow_core.records import ExecutionStarted, StepEnded
 from flow_core.stores.sqlite import SqliteStore
 
 

@@ -10,18 +10,19 @@ from datetime import timedelta
 import pytest
 
 from flow_core.errors import Conflict, InvalidOption, LeaseLost, UnknownExecution
-from flow_core.status import Status
-from flow_core.stores.records import (
+from flow_core.records import (
+    AttemptFailed,
     Compensated,
+    Ending,
     ErrorRecord,
     ExecutionEnded,
     ExecutionStarted,
     Paused,
     Resumed,
-    RetryScheduled,
     StepEnded,
     StepStarted,
 )
+from flow_core.status import Status
 
 WRONG = ErrorRecord("step_failed", "no way \u2013 \0", "ValueError")
 
@@ -45,14 +46,17 @@ class StoreContract:
         records = [
             start(options=b'{"a":1}', parent="up", time_utc=3.5),
             StepStarted("e", "a", 1),
-            RetryScheduled("e", "a", 1, 9.25, WRONG),
-            done(step="a", output=bytes(range(256))),
+            AttemptFailed("e", "a", 1, 9.25, WRONG, 1.5, 2.25),
+            done(step="a", output=bytes(range(256)), started_utc=1.5, time_utc=2.5),
             StepEnded("e", "b", 2, int(Status.FAILURE), None, WRONG),
             done(step="c", output=b"", recovered=True),
-            Paused("e", "why"),
-            Resumed("e"),
+            AttemptFailed("e", "c", 7, None),
+            Paused("e", "why", 8.0),
+            Resumed("e", "", 9.0),
+            Ending("e", int(Status.ABORTED), True, WRONG, 9.5),
+            done(step="d", output=b'{"a":[1]}', json=True),
             Compensated("e", "a"),
-            Compensated("e", "c", WRONG),
+            Compensated("e", "c", WRONG, 6.0),
             ExecutionEnded("e", int(Status.FAILURE), WRONG, 7.0),
         ]
 
@@ -177,6 +181,17 @@ class StoreContract:
                 if n == 4:
                     await store.release(epoch)
             assert counts == [1, 2, 3, 1, 2, 2]
+
+        play(scenario)
+
+    def test_a_resume_forgets_the_crashes_before_it(self, play):
+        async def scenario(store, epoch):
+            await store.commit(epoch, [start()])
+            for expected in (1, 2, 1):
+                epoch = await store.begin("me", 10)
+                assert (await store.claim(epoch))[0].recoveries == expected
+                if expected == 2:
+                    await store.commit(epoch, [Paused("e"), Resumed("e")])
 
         play(scenario)
 

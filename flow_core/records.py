@@ -10,8 +10,7 @@ nothing in a store names code.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -19,8 +18,10 @@ from flow_core.errors import StoreCorrupt
 from flow_core.status import Status
 
 __all__ = [
+    "AttemptFailed",
     "Compensated",
     "Definition",
+    "Ending",
     "Epoch",
     "ErrorRecord",
     "ExecutionEnded",
@@ -30,7 +31,6 @@ __all__ = [
     "Paused",
     "Record",
     "Resumed",
-    "RetryScheduled",
     "StepEnded",
     "StepStarted",
     "decode",
@@ -41,8 +41,7 @@ __all__ = [
 VERSION: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorRecord:
+class ErrorRecord(NamedTuple):
     """What is kept of an error: its stable code, its text, and the name of its class. Never turned into a class."""
 
     code: str
@@ -50,9 +49,12 @@ class ErrorRecord:
     type: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionStarted:
-    """An execution was accepted. ``options`` is JSON; ``parent`` the execution that started it; UTC seconds."""
+class ExecutionStarted(NamedTuple):
+    """An execution was accepted.
+
+    ``request``: its input; ``options``: JSON of everything else that was asked for; ``parent``: the execution that
+    started it; ``time_utc``: UTC seconds, like all times here.
+    """
 
     execution: str
     flow: str
@@ -63,18 +65,20 @@ class ExecutionStarted:
     time_utc: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class StepStarted:
+class StepStarted(NamedTuple):
     """An attempt of an at-most-once step is about to begin."""
 
     execution: str
     step: str
     attempt: int = 1
+    time_utc: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class StepEnded:
-    """The one outcome of a step."""
+class StepEnded(NamedTuple):
+    """The one outcome of a step. ``output``: bytes, or with ``json`` the JSON of a value; None when there is none.
+
+    ``started_utc`` and ``time_utc``: when its last attempt began and ended.
+    """
 
     execution: str
     step: str
@@ -83,46 +87,62 @@ class StepEnded:
     output: bytes | None = None
     error: ErrorRecord | None = None
     recovered: bool = False
+    json: bool = False
+    started_utc: float = 0.0
+    time_utc: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class RetryScheduled:
-    """An attempt failed; the next one is due at ``due_utc`` (UTC seconds)."""
+class AttemptFailed(NamedTuple):
+    """An attempt failed, and the step goes on: at ``due_utc`` with another attempt; None: with its fallback."""
 
     execution: str
     step: str
     attempt: int
-    due_utc: float
+    due_utc: float | None
     error: ErrorRecord | None = None
+    started_utc: float = 0.0
+    time_utc: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
-    """No new step starts from here on."""
-
-    execution: str
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """The pause is over."""
+class Paused(NamedTuple):
+    """No new step starts from here on, and timers stand still."""
 
     execution: str
     reason: str = ""
+    time_utc: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Compensated:
+class Resumed(NamedTuple):
+    """The pause is over. What crashed before is forgotten: ``recoveries`` count from 0 again."""
+
+    execution: str
+    reason: str = ""
+    time_utc: float = 0.0
+
+
+class Ending(NamedTuple):
+    """It was decided from outside how the execution ends (abort, its time is over); what runs is cancelled first.
+
+    ``rollback``: whether the compensations of what succeeded run before the end.
+    """
+
+    execution: str
+    status: int
+    rollback: bool
+    error: ErrorRecord | None = None
+    time_utc: float = 0.0
+
+
+class Compensated(NamedTuple):
     """The compensation of a step has run; ``error`` when it failed."""
 
     execution: str
     step: str
     error: ErrorRecord | None = None
+    time_utc: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionEnded:
+class ExecutionEnded(NamedTuple):
     """The one outcome of an execution. ``time_utc``: UTC seconds, what retention by age counts from."""
 
     execution: str
@@ -131,22 +151,32 @@ class ExecutionEnded:
     time_utc: float = 0.0
 
 
-Record = ExecutionStarted | StepStarted | StepEnded | RetryScheduled | Paused | Resumed | Compensated | ExecutionEnded
+Record = (
+    ExecutionStarted
+    | StepStarted
+    | StepEnded
+    | AttemptFailed
+    | Paused
+    | Resumed
+    | Ending
+    | Compensated
+    | ExecutionEnded
+)
 KINDS: Final[dict[int, type[Any]]] = {
     1: ExecutionStarted,
     2: StepStarted,
     3: StepEnded,
-    4: RetryScheduled,
+    4: AttemptFailed,
     5: Paused,
     6: Resumed,
     7: Compensated,
     8: ExecutionEnded,
+    9: Ending,
 }
 NUMBERS: Final = {cls: number for number, cls in KINDS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
+class Epoch(NamedTuple):
     """The right of one executor to write: a fencing number that only grows, and seconds that a heartbeat buys."""
 
     number: int
@@ -154,8 +184,7 @@ class Epoch:
     lease: float
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionInfo:
+class ExecutionInfo(NamedTuple):
     """One line about an execution. ``recoveries``: take-overs from a dead owner since the last outcome of a step."""
 
     execution: str
@@ -169,17 +198,15 @@ class ExecutionInfo:
     recoveries: int
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """Some executions, newest first, and the ``cursor`` that continues (None: these were the last)."""
 
     items: list[ExecutionInfo]
     cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """The encoded steps of one revision of a flow."""
+class Definition(NamedTuple):
+    """What one revision of a flow changed, encoded (a store does not look into it), and who owns it."""
 
     flow: str
     revision: int
@@ -197,7 +224,7 @@ def _plain(value: Any) -> Any:
 
 def encode(record: Record) -> bytes:
     """Everything of a record but its execution, as versioned JSON."""
-    return orjson.dumps([VERSION, *(_plain(getattr(record, field.name)) for field in fields(record)[1:])])
+    return orjson.dumps([VERSION, *map(_plain, record[1:])])
 
 
 def encode_error(error: ErrorRecord) -> bytes:
@@ -215,7 +242,7 @@ def decode(kind: int, execution: str, body: bytes) -> Record:
     cls = KINDS.get(kind)
     if cls is None:
         raise StoreCorrupt(f"record of unknown kind {kind}", execution=execution)
-    names = [field.name for field in fields(cls)][1:]
+    names = cls._fields[1:]
     values = dict(zip(names, _values(body, len(names)), strict=True))
     try:
         if values.get("error") is not None:
@@ -242,5 +269,6 @@ def _values(body: bytes, count: int) -> list[Any]:
 
 def to_json(record: Record) -> dict[str, Any]:
     """A record for people and other programs: its kind and fields, bytes as base64."""
-    plain = {name: _plain(value) for name, value in asdict(record).items()}
-    return {"kind": type(record).__name__, **plain}
+    plain = {name: _plain(value) for name, value in record._asdict().items()}
+    error = getattr(record, "error", None)
+    return {"kind": type(record).__name__, **plain, **({"error": error._asdict()} if error else {})}
