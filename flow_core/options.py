@@ -210,10 +210,19 @@ class ExecuteOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowOptions:
-    """The options of a `Flow`: its executor, its store (an url or None for memory), and your own values."""
+    """The options of a `Flow`.
+
+    Args:
+        executor: an `Executor`.
+        store: an url or a `flow_core.stores.Store`; None for executions that live in this process only.
+        keep: which finished executions the store keeps: the latest so many, those not older than a timedelta, or (None)
+            all.
+        context: your own values.
+    """
 
     executor: Any = None
     store: Any = None
+    keep: int | timedelta | None = None
     context: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
 
@@ -231,6 +240,10 @@ class ExecutorOptions:
         keep: how many finished executions are remembered, a count or a timedelta.
         budget: seconds of steps driven in one go before other tasks of the loop get their turn.
         drain: seconds that ``stop`` waits for running steps.
+        name: of this executor among those that share a store; None for one that no other process has.
+        lease: seconds without a heartbeat after which others take over its executions.
+        max_recoveries: how often the process of an execution may end without any of its steps having ended in between,
+            before the execution is paused.
     """
 
     flow: Any = None
@@ -242,6 +255,9 @@ class ExecutorOptions:
     keep: int | timedelta = 1_000
     budget: float = 0.001
     drain: float = 25.0
+    name: str | None = None
+    lease: float = 15.0
+    max_recoveries: int = 5
 
     def __post_init__(self) -> None:
         check_count(self.concurrency, "concurrency", least=1)
@@ -249,6 +265,8 @@ class ExecutorOptions:
         check_count(self.queue, "queue", least=1)
         if not isinstance(self.keep, timedelta):
             check_count(self.keep, "keep")
+        check_count(self.max_recoveries, "max_recoveries", least=1)
         seconds(self.budget, "budget")
+        seconds(self.lease, "lease")
         if self.drain != 0:  # 0: cancel at once
             seconds(self.drain, "drain")

@@ -109,7 +109,7 @@ def test_flow_row_works_end_to_end() -> None:
         ("result", ["flow", "id", "step"]),
         ("stop", ["drain"]),
         ("restart", ["flow", "id", "step"]),
-        ("list", ["flow", "status", "limit", "cursor"]),
+        ("list", ["flow", "status", "since", "limit", "cursor"]),
         ("wait", ["flow", "id"]),
         ("explain", ["flow", "id"]),
     ],

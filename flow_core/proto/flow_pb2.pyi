@@ -19,6 +19,16 @@ JOIN_ANY: Join
 JOIN_DONE: Join
 JOIN_UNSPECIFIED: Join
 
+class Change(_message.Message):
+    __slots__ = ["created", "deleted", "replaced"]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_FIELD_NUMBER: _ClassVar[int]
+    created: _containers.RepeatedCompositeFieldContainer[Step]
+    deleted: str
+    replaced: str
+    def __init__(self, created: _Optional[_Iterable[_Union[Step, _Mapping]]] = ..., deleted: _Optional[str] = ..., replaced: _Optional[str] = ...) -> None: ...
+
 class ErrorNames(_message.Message):
     __slots__ = ["names"]
     NAMES_FIELD_NUMBER: _ClassVar[int]

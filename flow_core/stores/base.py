@@ -60,6 +60,10 @@ class Store(ABC):
         """End the epoch in order: others may claim what is unfinished at once, and it does not count as a crash."""
 
     @abstractmethod
+    async def owners(self) -> Sequence[str]:
+        """Names of the executors whose epochs are not over, whether or not they still send heartbeats."""
+
+    @abstractmethod
     async def commit(self, epoch: Epoch, records: Sequence[Record], *, commit_id: int | None = None) -> None:
         """Write all records or none; durable when it returns.
 

@@ -1,0 +1,56 @@
+"""What a revision changed, as bytes: how definitions are kept in a store.
+
+Lives here: encoding one change, and applying a sequence of them to a `Definition`. Does not live here: the wire form of
+a step (``proto/encoding.py``), reading and writing the store (``flow_core/catalog.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from flow_core.engine.definition import Definition
+from flow_core.errors import StoreCorrupt
+from flow_core.proto.encoding import OperationDecoder, decode_change, encode_change
+from flow_core.records import Definition as Stored
+from flow_core.step import Step
+
+__all__ = ["apply_changes", "created", "deleted", "replaced"]
+
+
+def created(steps: Iterable[Step]) -> bytes:
+    """Steps were added. Raises `EncodeError`."""
+    return encode_change(steps)
+
+
+def deleted(step: str) -> bytes:
+    """A step was taken out."""
+    return encode_change((), deleted=step)
+
+
+def replaced(old: str, new: Step) -> bytes:
+    """``new`` took the place of ``old``. Raises `EncodeError`."""
+    return encode_change((new,), replaced=old)
+
+
+def apply_changes(definition: Definition, changes: Sequence[Stored], registry: OperationDecoder) -> None:
+    """Bring a definition from its revision to that of the last change.
+
+    Raises:
+        StoreCorrupt: a revision is missing, or does not fit to the one before.
+        DecodeError, UnknownOperation: a step can't be read in this process.
+    """
+    for change in changes:
+        if change.revision <= definition.revision:
+            continue
+        if change.revision != definition.revision + 1:
+            raise StoreCorrupt(
+                f"flow {definition.name!r}: revision {definition.revision + 1} is missing, the next is "
+                f"{change.revision}", flow=definition.name,
+            )  # fmt: skip
+        steps, gone, old = decode_change(change.steps, registry)
+        if gone:
+            definition.delete(gone)
+        elif old:
+            definition.replace(old, steps[0])
+        else:
+            definition.create(steps)
