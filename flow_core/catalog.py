@@ -14,18 +14,20 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from flow_core.core.plan import Plan
 from flow_core.engine import changes
 from flow_core.engine.bindings import Bindings
 from flow_core.engine.definition import Definition
+from flow_core.engine.own import own_plan
 from flow_core.errors import Conflict, InvalidStep, UnknownFlow, UnknownStep, UnresolvedSteps, did_you_mean
 from flow_core.limits import check_id
 from flow_core.step import Step, check_steps
 
 if TYPE_CHECKING:
+    from flow_core.options import ExecuteOptions
     from flow_core.proto.encoding import OperationDecoder
     from flow_core.stores.base import Store
 
@@ -80,7 +82,7 @@ class Catalog:
             self._take_in(flow, await self._store.definitions(flow))
             self._stale.discard(flow)
 
-    def _take_in(self, flow: str, stored: list[Any]) -> None:
+    def _take_in(self, flow: str, stored: Sequence[Any]) -> None:
         definition = Definition(flow) if flow in self._stale else self.definitions.get(flow) or Definition(flow)
         before = definition.revision
         changes.apply_changes(definition, stored, self._registry())
@@ -90,7 +92,7 @@ class Catalog:
             self._changed(flow)
 
     async def _save(self, flow: str, change: Callable[[Definition], bytes | None]) -> int:
-        """Apply a change and save it; returns the revision. ``change`` gives its bytes, or None when it changes nothing."""
+        """Apply a change and save it; returns the revision. ``change`` gives its bytes, None for no change."""
         assert self._store is not None
         async with self._locks.setdefault(flow, asyncio.Lock()):
             while True:
@@ -202,13 +204,15 @@ class Catalog:
         self._bound()
 
     def _learn(self, flow: str, steps: Iterable[Step]) -> None:
-        if any([self.bindings.learn(flow, step) for step in steps]):
+        if self.bindings.learn(flow, steps):
             self._bound()
 
-    def learn(self, flow: str, steps: Iterable[Step]) -> None:
-        """Remember the callables of steps that belong to no registered flow."""
-        if self._store is not None:
-            self._learn(flow, steps)
+    def own_plan(self, steps: Sequence[Step], options: ExecuteOptions | None) -> tuple[Plan, Callable[[], bytes]]:
+        """The plan of steps that belong to no registered flow, and what encodes them."""
+        plan, encode = own_plan(steps, options, self.bindings)
+        if self._store is not None and self.bindings.learn(plan.flow, plan.items):
+            self._rebound()  # a stored execution of such steps may have waited for just these
+        return plan, encode
 
     def _bound(self) -> None:
         self.bindings.version += 1

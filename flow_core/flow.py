@@ -12,19 +12,18 @@ import dataclasses
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 from flow_core.catalog import Catalog
 from flow_core.core.plan import Plan
-from flow_core.engine.definition import Definition
 from flow_core.engine.diagram import to_dot, to_mermaid
+from flow_core.engine.own import restore_own_plan
 from flow_core.errors import InvalidOption
 from flow_core.options import ExecuteOptions, FlowOptions, Retry
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
-from flow_core.step import Step, check_steps
+from flow_core.step import Step
 from flow_core.stores import store_of
 from flow_core.stores.retention import forget_old
 
@@ -324,8 +323,8 @@ class Flow:
 
     async def execute_nested(self, flow: str, request: Any, step: str | None, caller: StepContext) -> Execution:
         """Execute a flow for a step of another execution, with an id of its own; for `StepContext.execute`."""
-        id = caller.child_id()
-        options = ExecuteOptions(step=step, id=id) if step is not None or id is not None else None
+        child = caller.child_id()
+        options = ExecuteOptions(step=step, id=child) if step is not None or child is not None else None
         execution = await self._start(flow, request, options, caller)
         await self._executor.finish(execution)
         return execution
@@ -338,22 +337,15 @@ class Flow:
             await self._executor.admit()
         step = options.step if options is not None else None
         if not isinstance(flow, str):
-            plan = self._own_plan(flow, options, step)
-            return await self._executor.start(plan, request, options, caller, partial(_encoded, flow))
+            plan, encode = self._catalog.own_plan(flow, options)
+            return await self._executor.begin(plan, request, options, caller, encode)
         if options is not None and options.unresolved == "wait":
             plan = await self._catalog.wait_for_plan(flow, step)
         else:
             plan = await self._catalog.plan_known(flow, step)
             if step is None and not plan.mappings and self._store is None:
                 self._plans[flow] = plan
-        return await self._executor.start(plan, request, options, caller)
-
-    def _own_plan(self, steps: Sequence[Step], options: ExecuteOptions | None, step: str | None) -> Plan:
-        """The plan of steps that belong to no registered flow."""
-        definition = Definition(options.flow if options is not None and options.flow else "steps")
-        definition.create(check_steps(steps))
-        self._catalog.learn(definition.name, definition)
-        return definition.plan(self._catalog.bindings, step)
+        return await self._executor.begin(plan, request, options, caller)
 
     async def plan_of(self, flow: str, revision: int, step: str | None, steps: bytes | None) -> Plan:
         """The plan that a stored execution began with; for the executor.
@@ -363,21 +355,11 @@ class Flow:
         """
         if steps is None:
             return await self._catalog.plan_at(flow, revision, step)
-        from flow_core.proto.encoding import decode_steps
-
-        definition = Definition(flow)
-        definition.create(decode_steps(steps, self.operations))
-        return definition.plan(self._catalog.bindings, step, lenient=True)
+        return restore_own_plan(flow, steps, step, self._catalog.bindings, self.operations)
 
     def missing(self, plan: Plan) -> list[str]:
         """What a plan needs and this process does not have, in words; for the executor."""
         return self._catalog.bindings.missing(plan.flow, plan.items)
-
-
-def _encoded(steps: Sequence[Step]) -> bytes:
-    from flow_core.proto.encoding import encode_steps
-
-    return encode_steps(steps).SerializeToString(deterministic=True)
 
 
 def _statuses(execution: Execution | None) -> dict[str, Any] | None:

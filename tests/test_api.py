@@ -132,7 +132,7 @@ def test_executor_row_works_without_a_flow() -> None:
             assert await executor.status(name, number) is Status.SUCCESS
             assert await executor.result(name, number, "b") == b"3"
             assert await executor.wait(name, number) is Status.SUCCESS
-            assert await executor.list(name) == [execution]
+            assert [found.execution for found in (await executor.list(name)).items] == [execution.id]
             assert (await executor.explain(name, number)).status is Status.SUCCESS
             assert await (await executor.restart(name, number)) == 3
             with pytest.raises(StepFailed):

@@ -35,14 +35,15 @@ class Bindings:
         #: Grows with every change: plans compiled before it are stale.
         self.version = 0
 
-    def learn(self, flow: str, step: Step) -> bool:
-        """Remember the callables of a step, for its stored form. Returns whether any is new."""
+    def learn(self, flow: str, steps: Iterable[Step]) -> bool:
+        """Remember the callables of steps, for their stored form. Returns whether any is new."""
         new = False
-        for role, operation in roles(step):
-            if isinstance(operation, LocalOperation) and operation.function is not None:
-                place = (flow, step.id, role, operation.name)
-                new |= self.places.get(place) is not operation.function
-                self.places[place] = operation.function
+        for step in steps:
+            for role, operation in roles(step):
+                if isinstance(operation, LocalOperation) and operation.function is not None:
+                    place = (flow, step.id, role, operation.name)
+                    new |= self.places.get(place) is not operation.function
+                    self.places[place] = operation.function
         return new
 
     def missing(self, flow: str, steps: Iterable[Step]) -> list[str]:

@@ -1,35 +1,44 @@
 """What a revision changed, as bytes: how definitions are kept in a store.
 
 Lives here: encoding one change, and applying a sequence of them to a `Definition`. Does not live here: the wire form of
-a step (``proto/encoding.py``), reading and writing the store (``flow_core/catalog.py``).
+a step (``proto/encoding.py``, imported on first use like protobuf), reading and writing the store (``catalog.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from flow_core.engine.definition import Definition
 from flow_core.errors import StoreCorrupt
-from flow_core.proto.encoding import OperationDecoder, decode_change, encode_change
 from flow_core.records import Definition as Stored
 from flow_core.step import Step
+
+if TYPE_CHECKING:
+    from flow_core.proto.encoding import OperationDecoder
 
 __all__ = ["apply_changes", "created", "deleted", "replaced"]
 
 
 def created(steps: Iterable[Step]) -> bytes:
     """Steps were added. Raises `EncodeError`."""
-    return encode_change(steps)
+    return _encode(steps)
 
 
 def deleted(step: str) -> bytes:
     """A step was taken out."""
-    return encode_change((), deleted=step)
+    return _encode((), deleted=step)
 
 
 def replaced(old: str, new: Step) -> bytes:
     """``new`` took the place of ``old``. Raises `EncodeError`."""
-    return encode_change((new,), replaced=old)
+    return _encode((new,), replaced=old)
+
+
+def _encode(steps: Iterable[Step], **what: str) -> bytes:
+    from flow_core.proto.encoding import encode_change
+
+    return encode_change(steps, **what)
 
 
 def apply_changes(definition: Definition, changes: Sequence[Stored], registry: OperationDecoder) -> None:
@@ -39,6 +48,8 @@ def apply_changes(definition: Definition, changes: Sequence[Stored], registry: O
         StoreCorrupt: a revision is missing, or does not fit to the one before.
         DecodeError, UnknownOperation: a step can't be read in this process.
     """
+    from flow_core.proto.encoding import decode_change
+
     for change in changes:
         if change.revision <= definition.revision:
             continue

@@ -225,7 +225,7 @@ class Definition:
                 self._get(start)
             self._refuse_unresolved()
             with self._blamed():
-                plan = compile_plan(self.name, self.revision, self.topology, bindings, start, lenient)
+                plan = compile_plan(self.name, self.revision, self.topology, bindings, start, lenient=lenient)
             if lenient and bindings.missing(self.name, plan.items):
                 return plan  # for this once: others want to hear of what is missing
             while len(self._plans) >= MOST_PLANS:

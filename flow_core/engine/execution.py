@@ -18,8 +18,8 @@ for `GRACE` seconds at most. ROLLING_BACK: compensations run one at a time, in r
 output of its step as input; no timeout cuts that short, and of all requests only a stop does. Whatever decided the end
 first stays the reason of it, or the cause of the reason.
 
-Lives here: that theory as code, its invariants beside it (``engine/invariants.py``). Does not live here: performing commands (floor 2),
-computing delays (``engine/policy.py``), the book of timers (``engine/alarms.py``).
+Lives here: that theory as code. Does not live here: performing commands (floor 2), computing delays
+(``engine/policy.py``), the book of timers (``engine/alarms.py``), what must always hold (``engine/invariants.py``).
 """
 
 from __future__ import annotations

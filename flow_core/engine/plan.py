@@ -18,11 +18,11 @@ from flow_core.core.plan import Flag, Join, Plan, Source
 from flow_core.core.task import Activity
 from flow_core.core.topology import Topology
 from flow_core.engine.bindings import Bindings, Call, roles
-from flow_core.errors import InvalidStep
-from flow_core.options import Retry
+from flow_core.errors import InvalidStep, MissingInput, UnknownStep, did_you_mean
+from flow_core.options import ExecuteOptions, Retry
 from flow_core.step import REQUEST, Step
 
-__all__ = ["Bindings", "StepPolicy", "compile_plan", "outside_inputs"]
+__all__ = ["Bindings", "StepPolicy", "check_start", "compile_plan", "outside_inputs"]
 
 _JOINS = {"all": Join.JOIN_ALL, "any": Join.JOIN_ANY, "done": Join.JOIN_DONE}
 
@@ -84,7 +84,7 @@ class StepPolicy:
 
 
 def compile_plan(
-    name: str, revision: int, topology: Topology, bindings: Bindings, start: str | None, lenient: bool = False
+    name: str, revision: int, topology: Topology, bindings: Bindings, start: str | None, *, lenient: bool = False
 ) -> Plan:
     """Compile the steps of a flow, or ``start`` and its descendants. See `Definition.plan` for the errors."""
     graph, items = topology.freeze()
@@ -234,3 +234,22 @@ def outside_inputs(plan: Plan) -> dict[str, str]:
         for name in names:
             needed.setdefault(name, plan.items[index].id)
     return needed
+
+
+def check_start(plan: Plan, options: ExecuteOptions) -> None:
+    """Whether an execution of a plan can begin with these options.
+
+    Raises:
+        MissingInput: an output that has to come from outside is not in ``options.inputs``.
+        UnknownStep: no step writes ``options.output``.
+    """
+    missing = {name: step for name, step in outside_inputs(plan).items() if name not in options.inputs}
+    if missing:
+        shown = ", ".join(f"{name!r} (for step {step!r})" for name, step in missing.items())
+        raise MissingInput(
+            f"this execution of flow {plan.flow!r} needs outputs from outside: {shown}",
+            fix="pass inputs={name: value}", flow=plan.flow,
+        )  # fmt: skip
+    if options.output is not None and not plan.writers(options.output):
+        near = did_you_mean(options.output, {step.output_name for step in plan.items})
+        raise UnknownStep(f"flow {plan.flow!r} has no output {options.output!r}", fix=near, flow=plan.flow)

@@ -91,9 +91,7 @@ class _Replay:
         self._decided()
         self._paused()
         self.machine._taken()  # what was commanded then has been done then
-        commands: list[e.Command] = [
-            e.SetTimer(timer, at - self.now) for timer, at in self.machine.timers.items()
-        ]
+        commands: list[e.Command] = [e.SetTimer(timer, at - self.now) for timer, at in self.machine.timers.items()]
         for step in self.fallbacks:
             self._fallback(step, commands)
         return Replayed(commands, [e.StepFailed(step, error) for step, error in interrupted])

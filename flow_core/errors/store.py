@@ -1,7 +1,6 @@
 """`StoreError` and its kinds: the disk, or the database.
 
-Lives here: those classes; `flow_core.errors` is where to import them from. Does not live here: the other branches of the
-tree.
+Lives here: those classes; `flow_core.errors` is where to import them from. Does not live here: the rest of the tree.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class StoredExecution:
         return {sink.output_name: self.value(sink.id) for sink in sinks if self.has_output(sink.id)}
 
     def outcome(self) -> Any:
-        """The result value; raises what decided its end when it did not succeed, `IllegalMove` when it has not ended."""
+        """The result value; raises what decided its end when it did not succeed, `IllegalMove` before its end."""
         if not self.over:
             raise IllegalMove(f"execution {self.id} is not over: it is {self.status.name}", execution=self)
         if self.error is not None:

@@ -19,7 +19,7 @@ __all__ = ["ById"]
 
 
 class ById:
-    """See the module. Every method raises `UnknownExecution` for an id that neither this process nor the store knows."""
+    """See the module. All raise `UnknownExecution` for an id that neither this process nor the store knows."""
 
     _driver: Driver | None
     _options: ExecutorOptions

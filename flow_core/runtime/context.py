@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +119,8 @@ class StepContext:
         """
         if not self._run.durable:
             return None
+        import uuid
+
         self._children += 1
         place = (self.execution, self.step, str(self.activity), str(self.attempt), str(self._children))
         digest = bytearray(hashlib.sha256("\0".join(place).encode()).digest()[:16])

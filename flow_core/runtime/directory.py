@@ -121,9 +121,9 @@ class Directory:
             after = words_of(cursor) or self.here(None, cursor).id_words
             found = [run for run in found if run.id_words < after]
         infos = (info(run, self.driver.ahead) for run in found if flow in (None, run.flow))
-        chosen = [
-            one for one in infos if status in (None, one.status) and (since is None or one.time_utc >= since)
-        ][: limit + 1]
+        chosen = [one for one in infos if status in (None, one.status) and (since is None or one.time_utc >= since)][
+            : limit + 1
+        ]
         return Page(chosen[:limit], chosen[limit - 1].execution if len(chosen) > limit else None)
 
 

@@ -43,7 +43,7 @@ class DurablePerformer(Performer):
 
     # --- from the driver -----------------------------------------------------------------------------------------
 
-    def step_held(
+    def step_held(  # noqa: PLR0917 - the driver calls it for each step
         self, run: Execution, step: int, value: Any, attempt: int, started: float, ended: float, last: bool
     ) -> None:
         """A step succeeded; with ``last`` so has the execution. Raises `PayloadError` when the value can't be kept."""
@@ -56,9 +56,7 @@ class DurablePerformer(Performer):
         self.journal.outcome(
             run,
             step,
-            StepEnded(
-                run.name, item.id, attempt, SUCCESS, output, None, False, json, started + ahead, ended + ahead
-            ),
+            StepEnded(run.name, item.id, attempt, SUCCESS, output, None, False, json, started + ahead, ended + ahead),
         )
         if last:
             self.journal.write(ExecutionEnded(run.name, SUCCESS, None, ended + ahead))
@@ -133,7 +131,7 @@ class DurablePerformer(Performer):
     def _perform(self, run: Execution, commands: list[e.Command]) -> None:
         """Write what was decided, then perform the rest, at once when nothing has to be committed before."""
         gated = False
-        effects = []
+        effects: list[e.Command] = []
         for command in commands:
             if isinstance(command, NOTES):
                 self.journal.write(self.scribe.note(run, command, self.driver.time))

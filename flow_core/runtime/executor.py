@@ -1,8 +1,8 @@
 """`Executor`: starts executions, and stops.
 
 Lives here: starting and restarting, idempotent ids, statistics, drain and stop. Does not live here: what can be asked
-by id (`ById`), finding (`Directory`), the line of callers who wait for room (`Admission`), the store (`Keeper`), names of flows
-(``flow.py``), decisions (``engine/``), stepping (``core/``).
+by id (`ById`), finding (`Directory`), the line of callers who wait for room (`Admission`), the store (`Keeper`), names
+of flows (``flow.py``), decisions (``engine/``), stepping (``core/``).
 """
 
 from __future__ import annotations
@@ -21,16 +21,13 @@ from flow_core.core.plan import Plan
 from flow_core.core.status_table import StatusTable
 from flow_core.engine import events as e
 from flow_core.engine.bindings import Bindings
-from flow_core.engine.definition import Definition
-from flow_core.engine.plan import outside_inputs
+from flow_core.engine.own import own_plan
+from flow_core.engine.plan import check_start
 from flow_core.errors import (
     Conflict,
     ExecutionConflict,
     ExecutorStopped,
     InvalidOption,
-    MissingInput,
-    UnknownStep,
-    did_you_mean,
 )
 from flow_core.limits import check_id
 from flow_core.options import ExecuteOptions, ExecutorOptions
@@ -48,7 +45,7 @@ from flow_core.runtime.performer import Performer
 from flow_core.runtime.restart import fork_of
 from flow_core.runtime.statistics import ExecutorStatistics
 from flow_core.runtime.tenure import process_name
-from flow_core.step import Step, check_steps
+from flow_core.step import Step
 
 __all__ = ["Executor", "ExecutorStatistics"]
 
@@ -221,12 +218,9 @@ class Executor(ById):
         """
         if fields or options is not None:
             options = dataclasses.replace(options or ExecuteOptions(), **fields)
-        if not isinstance(steps, Plan):
-            definition = Definition(options.flow if options is not None and options.flow else "steps")
-            definition.create(check_steps(steps))
-            steps = definition.plan(Bindings(), options.step if options is not None else None)
+        plan, encode = (steps, None) if isinstance(steps, Plan) else own_plan(steps, options, Bindings())
         await self.admit()
-        execution = await self.start(steps, request, options)
+        execution = await self.begin(plan, request, options, steps=encode)
         if options is None or not options.async_:
             await self.finish(execution)
         return execution
@@ -244,44 +238,56 @@ class Executor(ById):
         self._forget()
         self._admission.call_next()
 
-    async def start(
+    def start(
+        self, plan: Plan, request: Any, options: ExecuteOptions | None = None, caller: StepContext | None = None
+    ) -> Execution:
+        """Start an execution without a store and drive it as far as it goes without waiting. Errors as `execute`."""
+        if options is None and caller is None and not plan.mappings:
+            plain: Execution = self.driver.start(plan, request)
+            return plain
+        run, known = self._found_or_prepared(plan, request, options or ExecuteOptions(), caller)
+        if not known:
+            self.launch(run)
+        return run
+
+    async def begin(
         self, plan: Plan, request: Any, options: ExecuteOptions | None = None, caller: StepContext | None = None,
         steps: Callable[[], bytes] | None = None,
     ) -> Execution:  # fmt: skip
-        """Start an execution and drive it as far as it goes without waiting. See `execute` for the errors.
+        """The same, with or without a store: returns when the start is recorded.
 
         Args:
-            steps: encodes the steps of a plan that belongs to no registered flow; asked when there is a store.
+            steps: encodes the steps of a plan that belongs to no registered flow.
         """
         keeper = self._keeper
-        if keeper is None and options is None and caller is None and not plan.mappings:
-            plain: Execution = self.driver.start(plan, request)
-            return plain
-        options = options or ExecuteOptions()
+        if keeper is None:
+            return self.start(plan, request, options, caller)
+        run, known = self._found_or_prepared(plan, request, options or ExecuteOptions(), caller)
+        try:
+            if not known:
+                if run.name is not None:
+                    self.remember(run)
+                await keeper.start(run, None if steps is None else steps())
+            elif not run.over:
+                await keeper.journal.committed(run.id)
+        except Conflict as conflict:
+            return await self._stored_before(run, conflict)
+        return run
+
+    def _found_or_prepared(
+        self, plan: Plan, request: Any, options: ExecuteOptions, caller: StepContext | None
+    ) -> tuple[Execution, bool]:
+        """The execution of this id and True, or a new one and False."""
         if options.id is not None:
             known = self._same(plan, request, check_id(options.id, "execution id"), caller)
             if known is not None:
-                if keeper is not None and not known.over:
-                    await keeper.journal.committed(known.id)
-                return known
-        self._check_inputs(plan, options)
-        if options.output is not None and not plan.writers(options.output):
-            near = did_you_mean(options.output, {step.output_name for step in plan.items})
-            raise UnknownStep(f"flow {plan.flow!r} has no output {options.output!r}", fix=near, flow=plan.flow)
+                return known, True
+        check_start(plan, options)
         run = self.prepare(plan, request, options, 0 if caller is None else caller.depth + 1)
         run.parent, run.caller, run.name = None if caller is None else caller.run, caller, options.id
-        if run.name is not None:
-            self.remember(run)
-        if keeper is None:
-            self.launch(run)
-            return run
-        try:
-            await keeper.start(run, None if steps is None else steps())
-        except Conflict as conflict:
-            return await self._stored_before(run, request, conflict)
-        return run
+        return run, False
 
-    async def _stored_before(self, run: Execution, request: Any, conflict: Conflict) -> Execution:
+    async def _stored_before(self, run: Execution, conflict: Conflict) -> Execution:
         """The store has an execution of this id."""
         self._directory.forget(run)
         if conflict.reason == "request":
@@ -305,6 +311,8 @@ class Executor(ById):
     def launch(self, run: Execution) -> None:
         """Drive an execution that was prepared as far as it goes."""
         try:
+            if run.name is not None and not run.durable:
+                self.remember(run)
             if run.options.timeout is not None:
                 self.performer.begin(run)
             self.driver.launch(run)
@@ -335,15 +343,6 @@ class Executor(ById):
         if known is not None and caller is not None and known.caller is None:  # a child that was recovered on its own
             known.parent, known.caller = caller.run, caller
         return known
-
-    def _check_inputs(self, plan: Plan, options: ExecuteOptions) -> None:
-        missing = {name: step for name, step in outside_inputs(plan).items() if name not in options.inputs}
-        if missing:
-            shown = ", ".join(f"{name!r} (for step {step!r})" for name, step in missing.items())
-            raise MissingInput(
-                f"this execution of flow {plan.flow!r} needs outputs from outside: {shown}",
-                fix="pass inputs={name: value}", flow=plan.flow,
-            )  # fmt: skip
 
     async def finish(self, execution: Execution) -> None:
         """Wait for the end and raise what decided it, unless it succeeded.

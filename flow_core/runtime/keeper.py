@@ -109,9 +109,7 @@ class Keeper:
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
-    async def start(
-        self, run: Execution, steps: bytes | None, recalled: Sequence[tuple[int, Any]] = ()
-    ) -> None:
+    async def start(self, run: Execution, steps: bytes | None, recalled: Sequence[tuple[int, Any]] = ()) -> None:
         """Launch a prepared execution when its start is committed.
 
         Args:

@@ -1,8 +1,8 @@
 """Where executions and definitions are kept.
 
-Lives here: ``base`` (the contract), ``memory`` (the reference), ``sqlite`` (one file, no server), ``retention``, and the
-choice by url. Does not live here: the replay of records, which is the engine's. A store's module is imported when it is
-used and not before.
+Lives here: ``base`` (the contract), ``memory`` (the reference), ``sqlite`` (one file, no server), ``retention``, and
+the choice by url. Does not live here: the replay of records, which is the engine's. A store's module is imported when
+it is used and not before.
 """
 
 from __future__ import annotations
