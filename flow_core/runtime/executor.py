@@ -391,6 +391,7 @@ class Executor(ById):
         return ExecutorStatistics(
             **driver.counters.snapshot(), executions_live=driver.live, steps_running=driver.running,
             attempts_retried=performer.retries, turns=driver.turns,
+            **({} if self._keeper is None else self._keeper.statistics()),
         )  # fmt: skip
 
     def table(self) -> Any:

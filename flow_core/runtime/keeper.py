@@ -82,6 +82,9 @@ class Keeper:
         self._reviving: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self.closed = False
+        #: Executions taken over from dead owners, and lost to others.
+        self.recovered = self.lost = 0
+        self._commits = self._records = 0  # of journals before the present one
 
     async def open(self) -> None:
         """Begin an epoch, take up what is unfinished, start the heartbeat. Raises `StoreError`."""
@@ -93,6 +96,14 @@ class Keeper:
         epoch = await self._tenure.begin()
         self._performer.scribe = Scribe(self._driver.ahead)
         self._performer.journal = Journal(self.store, epoch, self._driver.release, self._lost)
+
+    def statistics(self) -> dict[str, int]:
+        """The counters, by their names in `ExecutorStatistics`."""
+        journal = self.journal
+        return {
+            "commits": self._commits + journal.commits, "records": self._records + journal.written,
+            "recovered": self.recovered, "lost": self.lost, "waiting": len(self.waiting),
+        }  # fmt: skip
 
     @property
     def journal(self) -> Journal:
@@ -163,6 +174,7 @@ class Keeper:
                 if one is not None:
                     self._go_on(*one)
             count += len(claimed)
+        self.recovered += count
         return count
 
     async def _take_over(self, info: ExecutionInfo) -> tuple[Execution, Replayed] | None:
@@ -255,6 +267,7 @@ class Keeper:
         run = self._executor.known(execution)
         if run is not None and run.durable:
             log.warning("execution %s goes on elsewhere: %s", execution, error)
+            self.lost += 1
             self._performer.drop(run, error)
 
     def _fenced(self, error: BaseException) -> None:
@@ -262,7 +275,10 @@ class Keeper:
         self.journal.close(error)
         for run in self._driver.runs_known():
             if not run.over and run.durable:
+                self.lost += 1
                 self._performer.drop(run, error)
+        self._commits += self.journal.commits
+        self._records += self.journal.written
         for waiting in self.waiting.values():
             waiting.tell()
         self.waiting.clear()
