@@ -254,14 +254,12 @@ class Executor(ById):
         self, plan: Plan, request: Any, options: ExecuteOptions | None = None, caller: StepContext | None = None,
         steps: Callable[[], bytes] | None = None,
     ) -> Execution:  # fmt: skip
-        """The same, with or without a store: returns when the start is recorded.
-
-        Args:
-            steps: encodes the steps of a plan that belongs to no registered flow.
-        """
+        """The same with or without a store: returns when its start is recorded. ``steps`` encodes an own plan's."""
         keeper = self._keeper
         if keeper is None:
             return self.start(plan, request, options, caller)
+        if options is not None and options.id is not None:
+            await keeper.settled(options.id)
         run, known = self._found_or_prepared(plan, request, options or ExecuteOptions(), caller)
         try:
             if not known:
@@ -288,12 +286,11 @@ class Executor(ById):
         return run, False
 
     async def _stored_before(self, run: Execution, conflict: Conflict) -> Execution:
-        """The store has an execution of this id."""
         self._directory.forget(run)
         if conflict.reason == "request":
             raise ExecutionConflict(conflict.message, fix="use another id", flow=run.flow) from conflict
         found: Any = await self._directory.ended(run.flow, run.name)
-        return found  # type: ignore[no-any-return]  # a StoredExecution, when it is not under way here
+        return found  # type: ignore[no-any-return]  # a StoredExecution: it is over, and not known here
 
     def prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0) -> Execution:
         """An execution that is not launched yet."""

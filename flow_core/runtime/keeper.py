@@ -80,6 +80,7 @@ class Keeper:
         #: Id -> what waits for a callable.
         self.waiting: dict[str, Waiting] = {}
         self._reviving: asyncio.Task[None] | None = None
+        self._recovering = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self.closed = False
         #: Executions taken over from dead owners, and lost to others.
@@ -165,8 +166,24 @@ class Keeper:
 
     # --- recovery -----------------------------------------------------------------------------------------------------
 
+    async def settled(self, id: str) -> None:
+        """Wait until an execution that was taken over, and can't go on yet, does so here or elsewhere.
+
+        Whoever executes it again by its id means that one.
+        """
+        while (waiting := self.waiting.get(id)) is not None or self._recovering.locked():
+            if waiting is not None:
+                await waiting.gone()
+            else:
+                async with self._recovering:
+                    pass
+
     async def recover(self) -> int:
         """Take up every unfinished execution whose owner is gone; returns how many. Raises `StoreError`."""
+        async with self._recovering:
+            return await self._recover()
+
+    async def _recover(self) -> int:
         count = 0
         while not self.closed and (claimed := await self.store.claim(self._tenure.epoch, CLAIM)):
             prepared = [await self._take_over(info) for info in claimed]  # all, so that a parent finds its children
