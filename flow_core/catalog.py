@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,7 @@ from flow_core.engine.definition import Definition
 from flow_core.engine.own import own_plan
 from flow_core.errors import Conflict, InvalidStep, UnknownFlow, UnknownStep, UnresolvedSteps, did_you_mean
 from flow_core.limits import check_id
+from flow_core.options import Author
 from flow_core.step import Step, check_steps
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class Catalog:
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         self._store: Store | None = None
         self._owner = ""
+        #: Flow -> step -> who registered it, with a store.
+        self.owners: dict[str, dict[str, str]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         #: Flows whose definition here may differ from the stored one: read again before the next use.
         self._stale: set[str] = set()
@@ -83,15 +87,18 @@ class Catalog:
             self._stale.discard(flow)
 
     def _take_in(self, flow: str, stored: Sequence[Any]) -> None:
-        definition = Definition(flow) if flow in self._stale else self.definitions.get(flow) or Definition(flow)
+        if flow in self._stale:
+            self.definitions.pop(flow, None)
+            self.owners.pop(flow, None)
+        definition = self.definitions.get(flow) or Definition(flow)
         before = definition.revision
-        changes.apply_changes(definition, stored, self._registry())
+        changes.apply_changes(definition, self.owners.setdefault(flow, {}), stored, self._registry())
         if definition.revision:
             self.definitions[flow] = definition
         if definition.revision != before or flow in self._stale:
             self._changed(flow)
 
-    async def _save(self, flow: str, change: Callable[[Definition], bytes | None]) -> int:
+    async def _save(self, flow: str, author: Author, change: Callable[[Definition], bytes | None]) -> int:
         """Apply a change and save it; returns the revision. ``change`` gives its bytes, None for no change."""
         assert self._store is not None
         async with self._locks.setdefault(flow, asyncio.Lock()):
@@ -105,7 +112,7 @@ class Catalog:
                 self.definitions[flow] = definition
                 self._stale.add(flow)  # until it is known to be saved
                 try:
-                    await self._store.save_definition(flow, definition.revision, body, self._owner)
+                    await self._store.save_definition(flow, definition.revision, body, author.owner)
                 except Conflict:
                     continue  # somebody else was first: once more, on top of that
                 self._stale.discard(flow)
@@ -123,11 +130,17 @@ class Catalog:
 
     # --- registering --------------------------------------------------------------------------------------------------
 
-    async def create(self, flow: str, steps: Iterable[Step], revision: int | None) -> int:
+    def author(self, owner: str | None = None, principal: str = "") -> Author:
+        """Who makes a change, now."""
+        return Author(self._owner if owner is None else owner, principal, time.time())
+
+    async def create(
+        self, flow: str, steps: Iterable[Step], revision: int | None = None, author: Author | None = None
+    ) -> int:
         """Add steps in one revision, all or none; see `Flow.create_steps`."""
         steps = check_steps(steps, flow)
         if self._store is not None:
-            return await self._create_stored(flow, steps, revision)
+            return await self._create_stored(flow, steps, revision, author or self.author())
         definition = self.definitions.get(flow)
         if definition is None:
             definition = Definition(check_id(flow, "flow name"))
@@ -137,20 +150,29 @@ class Catalog:
             self._changed(flow)
         return changed
 
-    async def _create_stored(self, flow: str, steps: tuple[Step, ...], revision: int | None) -> int:
+    async def _create_stored(self, flow: str, steps: tuple[Step, ...], revision: int | None, author: Author) -> int:
         def change(definition: Definition) -> bytes | None:
-            new = steps
+            new, owners = steps, self.owners.setdefault(flow, {})
             if revision is None:
-                new = tuple(step for step in steps if definition.topology.get(step.id) != step)
-            body = changes.created(new)
+                # Embedded, the owner is the host, whose name changes with each container: it says nothing then.
+                mine = owners if author.principal else dict.fromkeys(owners, author.owner)
+                new = tuple(
+                    step
+                    for step in steps
+                    if definition.topology.get(step.id) != step or mine.get(step.id) != author.owner
+                )
+            body = changes.created(new, author)
             definition.create(new, revision)
+            changes.note_owners(owners, author.owner, new)
             return body if new else None
 
-        changed = await self._save(flow, change)
+        changed = await self._save(flow, author, change)
         self._learn(flow, steps)
         return changed
 
-    async def delete(self, flow: str, step: str | Step, revision: int | None) -> int:
+    async def delete(
+        self, flow: str, step: str | Step, revision: int | None = None, author: Author | None = None
+    ) -> int:
         """Take a step out; see `Flow.delete_step`."""
         name = step.id if isinstance(step, Step) else step
         if self._store is None:
@@ -158,14 +180,19 @@ class Catalog:
             self._changed(flow)
             return changed
 
+        by = author or self.author()
+
         def change(definition: Definition) -> bytes:
             self.definition(flow)
             definition.delete(step, revision)
-            return changes.deleted(name)
+            changes.note_owners(self.owners.setdefault(flow, {}), by.owner, (), name)
+            return changes.deleted(name, by)
 
-        return await self._save(flow, change)
+        return await self._save(flow, by, change)
 
-    async def replace(self, flow: str, old: str | Step, new: Step, revision: int | None) -> int:
+    async def replace(
+        self, flow: str, old: str | Step, new: Step, revision: int | None = None, author: Author | None = None
+    ) -> int:
         """Put one step in the place of another; see `Flow.replace_step`."""
         if type(new) is not Step:
             raise InvalidStep(f"a Step is needed, not {type(new).__name__}: {new!r:.80}", flow=flow)
@@ -175,15 +202,18 @@ class Catalog:
             self._changed(flow)
             return changed
 
+        by = author or self.author()
+
         def change(definition: Definition) -> bytes | None:
             self.definition(flow)
             if revision is None and name == new.id and definition.topology.get(name) == new:
                 return None
-            body = changes.replaced(name, new)
+            body = changes.replaced(name, new, by)
             definition.replace(old, new, revision)
+            changes.note_owners(self.owners.setdefault(flow, {}), by.owner, (new,), name)
             return body
 
-        changed = await self._save(flow, change)
+        changed = await self._save(flow, by, change)
         self._learn(flow, (new,))
         return changed
 
@@ -286,7 +316,7 @@ class Catalog:
         past = Definition(flow)
         if self._store is not None:
             stored = [change for change in await self._store.definitions(flow) if change.revision <= revision]
-            changes.apply_changes(past, stored, self._registry())
+            changes.apply_changes(past, {}, stored, self._registry())
         if past.revision != revision:
             raise UnknownFlow(f"revision {revision} of flow {flow!r} is in no store", flow=flow)
         self._past[(flow, revision)] = past

@@ -20,7 +20,7 @@ from flow_core.core.plan import Plan
 from flow_core.engine.diagram import to_dot, to_mermaid
 from flow_core.engine.own import restore_own_plan
 from flow_core.errors import InvalidOption
-from flow_core.options import ExecuteOptions, FlowOptions, Retry
+from flow_core.options import Author, ExecuteOptions, FlowOptions, Retry
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
 from flow_core.step import Step
@@ -184,35 +184,44 @@ class Flow:
 
     # --- registering ---------------------------------------------------------------------------------------------
 
-    async def create_step(self, flow: str, step: Step, *, revision: int | None = None) -> int:
+    async def create_step(
+        self, flow: str, step: Step, *, revision: int | None = None, author: Author | None = None
+    ) -> int:
         """Add a step to a flow, which comes into being with its first step. Returns the new revision.
 
         With a store: a step that is stored already, unchanged, makes no new revision; it gets its callables.
 
         Args:
             revision: the change is only made when the flow is at this revision (compare-and-set).
+            author: whose step it is, with a store; this host's when None.
 
         Raises:
             InvalidId, InvalidStep, DuplicateStep, CycleError, OutputConflict, RevisionConflict, LimitExceeded; with a
             store, EncodeError when something of the step can't be stored, and StoreError.
         """
-        return await self.create_steps(flow, (step,), revision=revision)
+        return await self.create_steps(flow, (step,), revision=revision, author=author)
 
-    async def create_steps(self, flow: str, steps: Iterable[Step], *, revision: int | None = None) -> int:
+    async def create_steps(
+        self, flow: str, steps: Iterable[Step], *, revision: int | None = None, author: Author | None = None
+    ) -> int:
         """Add many steps in one revision, all or none. Errors as `create_step`."""
         await self.open()
-        return await self._catalog.create(flow, steps, revision)
+        return await self._catalog.create(flow, steps, revision, author)
 
-    async def delete_step(self, flow: str, step: str | Step, *, revision: int | None = None) -> int:
+    async def delete_step(
+        self, flow: str, step: str | Step, *, revision: int | None = None, author: Author | None = None
+    ) -> int:
         """Take a step out of a flow. Returns the new revision.
 
         Raises:
             UnknownFlow, UnknownStep, OutputConflict, RevisionConflict.
         """
         await self.open()
-        return await self._catalog.delete(flow, step, revision)
+        return await self._catalog.delete(flow, step, revision, author)
 
-    async def replace_step(self, flow: str, old: str | Step, new: Step, *, revision: int | None = None) -> int:
+    async def replace_step(
+        self, flow: str, old: str | Step, new: Step, *, revision: int | None = None, author: Author | None = None
+    ) -> int:
         """Put one step in the place of another, in one revision. Returns it.
 
         Args:
@@ -222,7 +231,7 @@ class Flow:
             as `create_step` and `delete_step`.
         """
         await self.open()
-        return await self._catalog.replace(flow, old, new, revision)
+        return await self._catalog.replace(flow, old, new, revision, author)
 
     def predicate(self, name: str, function: Callable[[Any], bool]) -> None:
         """Register what ``when=name`` asks: called with the step's input value, on the loop."""
@@ -244,6 +253,11 @@ class Flow:
     async def unresolved(self, flow: str) -> dict[str, list[str]]:
         """Ids that steps name and nobody registered yet -> the steps that name them."""
         return self._catalog.definition(flow).unresolved()
+
+    def owners(self, flow: str) -> dict[str, str]:
+        """Step -> who registered it, as far as a store knows. Raises `UnknownFlow`."""
+        self._catalog.definition(flow)
+        return dict(self._catalog.owners.get(flow, {}))
 
     async def revision(self, flow: str) -> int:
         """Revision of a flow: the number of changes so far; 0 for one that nobody registered."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from flow_core.errors import InvalidOption, InvalidStep
 from flow_core.limits import check_count, seconds
@@ -19,7 +19,16 @@ from flow_core.limits import check_count, seconds
 if TYPE_CHECKING:
     from flow_core.operation import Operation
 
-__all__ = ["ExecuteOptions", "ExecutorOptions", "Fallback", "FlowOptions", "OperationOptions", "Retry", "error_names"]
+__all__ = [
+    "Author",
+    "ExecuteOptions",
+    "ExecutorOptions",
+    "Fallback",
+    "FlowOptions",
+    "OperationOptions",
+    "Retry",
+    "error_names",
+]
 
 Seconds = float | timedelta
 MAX_FLOAT: Final = sys.float_info.max
@@ -206,6 +215,14 @@ class ExecuteOptions:
             raise InvalidOption(f"priority must be 0 (first) to 3 (last), not {self.priority}")
         if self.unresolved not in ("fail", "wait"):
             raise InvalidOption(f'unresolved must be "fail" or "wait", not {self.unresolved!r:.80}')
+
+
+class Author(NamedTuple):
+    """Who changes a flow: as which ``owner``, asked by which ``principal`` (empty: this process itself), and when."""
+
+    owner: str
+    principal: str = ""
+    time_utc: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,38 +11,44 @@ from typing import TYPE_CHECKING
 
 from flow_core.engine.definition import Definition
 from flow_core.errors import StoreCorrupt
+from flow_core.options import Author
 from flow_core.records import Definition as Stored
 from flow_core.step import Step
 
 if TYPE_CHECKING:
     from flow_core.proto.encoding import OperationDecoder
 
-__all__ = ["apply_changes", "created", "deleted", "replaced"]
+__all__ = ["apply_changes", "created", "deleted", "note_owners", "replaced"]
 
 
-def created(steps: Iterable[Step]) -> bytes:
+def created(steps: Iterable[Step], author: Author) -> bytes:
     """Steps were added. Raises `EncodeError`."""
-    return _encode(steps)
+    return _encode(steps, author)
 
 
-def deleted(step: str) -> bytes:
+def deleted(step: str, author: Author) -> bytes:
     """A step was taken out."""
-    return _encode((), deleted=step)
+    return _encode((), author, deleted=step)
 
 
-def replaced(old: str, new: Step) -> bytes:
+def replaced(old: str, new: Step, author: Author) -> bytes:
     """``new`` took the place of ``old``. Raises `EncodeError`."""
-    return _encode((new,), replaced=old)
+    return _encode((new,), author, replaced=old)
 
 
-def _encode(steps: Iterable[Step], **what: str) -> bytes:
+def _encode(steps: Iterable[Step], author: Author, **what: str) -> bytes:
     from flow_core.proto.encoding import encode_change
 
-    return encode_change(steps, **what)
+    return encode_change(steps, principal=author.principal, time_utc=author.time_utc, **what)
 
 
-def apply_changes(definition: Definition, changes: Sequence[Stored], registry: OperationDecoder) -> None:
+def apply_changes(
+    definition: Definition, owners: dict[str, str], changes: Sequence[Stored], registry: OperationDecoder
+) -> None:
     """Bring a definition from its revision to that of the last change.
+
+    Args:
+        owners: step id -> owner, kept up to date.
 
     Raises:
         StoreCorrupt: a revision is missing, or does not fit to the one before.
@@ -65,3 +71,10 @@ def apply_changes(definition: Definition, changes: Sequence[Stored], registry: O
             definition.replace(old, steps[0])
         else:
             definition.create(steps)
+        note_owners(owners, change.owner, steps, gone or old)
+
+
+def note_owners(owners: dict[str, str], owner: str, steps: Iterable[Step], gone: str = "") -> None:
+    """Take note of whose the steps of a change are."""
+    owners.pop(gone, None)
+    owners.update((step.id, owner) for step in steps)

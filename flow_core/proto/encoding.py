@@ -242,9 +242,12 @@ def decode_steps(source: pb.Steps | bytes, registry: OperationDecoder) -> list[S
     return [_read_step(step, registry, f"Steps.steps[{index}]") for index, step in enumerate(message.steps)]
 
 
-def encode_change(steps: Iterable[Step], *, deleted: str = "", replaced: str = "") -> bytes:
-    """What one revision of a flow changed, see `Change` in the schema. Raises `EncodeError`."""
-    change = pb.Change(created=[encode_step(step) for step in steps], deleted=deleted, replaced=replaced)
+def encode_change(steps: Iterable[Step], **what: str | float) -> bytes:
+    """What one revision of a flow changed; ``what`` are the other fields of `Change` in the schema.
+
+    Raises `EncodeError`.
+    """
+    change = pb.Change(created=[encode_step(step) for step in steps], **what)  # type: ignore[arg-type]
     return change.SerializeToString(deterministic=True)
 
 
