@@ -217,6 +217,9 @@ class ExecuteOptions:
             raise InvalidOption(f'unresolved must be "fail" or "wait", not {self.unresolved!r:.80}')
 
 
+DEFAULT_EXECUTE_OPTIONS: Final = ExecuteOptions()
+
+
 class Author(NamedTuple):
     """Who changes a flow: as which ``owner``, asked by which ``principal`` (empty: this process itself), and when."""
 

@@ -30,7 +30,7 @@ from flow_core.errors import (
     InvalidOption,
 )
 from flow_core.limits import check_id
-from flow_core.options import ExecuteOptions, ExecutorOptions
+from flow_core.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, ExecutorOptions
 from flow_core.runtime.admission import Admission
 from flow_core.runtime.by_id import ById
 from flow_core.runtime.context import StepContext
@@ -245,7 +245,7 @@ class Executor(ById):
         if options is None and caller is None and not plan.mappings:
             plain: Execution = self.driver.start(plan, request)
             return plain
-        run, known = self._found_or_prepared(plan, request, options or ExecuteOptions(), caller)
+        run, known = self._found_or_prepared(plan, request, options or DEFAULT_EXECUTE_OPTIONS, caller)
         if not known:
             self.launch(run)
         return run
@@ -260,7 +260,7 @@ class Executor(ById):
             return self.start(plan, request, options, caller)
         if options is not None and options.id is not None:
             await keeper.settled(options.id)
-        run, known = self._found_or_prepared(plan, request, options or ExecuteOptions(), caller)
+        run, known = self._found_or_prepared(plan, request, options or DEFAULT_EXECUTE_OPTIONS, caller)
         try:
             if not known:
                 if run.name is not None:

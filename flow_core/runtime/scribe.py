@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flow_core.codec import decode_outcome, encode_outcome
 from flow_core.engine import events as e
 from flow_core.errors import PayloadError, StoreCorrupt
-from flow_core.options import ExecuteOptions, Retry
+from flow_core.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, Retry
 from flow_core.records import (
     AttemptFailed,
     Compensated,
@@ -133,6 +133,8 @@ def write_options(options: ExecuteOptions | None, json: bool, depth: int, steps:
     Raises:
         PayloadError: ``context`` or ``inputs`` can't be written.
     """
+    if options is DEFAULT_EXECUTE_OPTIONS and not depth and steps is None:
+        return b'{"json":true}' if json else b"{}"
     import orjson
 
     kept: dict[str, Any] = {"json": True} if json else {}
@@ -141,7 +143,7 @@ def write_options(options: ExecuteOptions | None, json: bool, depth: int, steps:
     if steps is not None:
         kept["steps"] = b64encode(steps).decode()
     if options is not None:
-        kept |= {name: value for name in PLAIN if (value := getattr(options, name)) != getattr(DEFAULTS, name)}
+        kept |= {name: value for name in PLAIN if (value := getattr(options, name)) != getattr(DEFAULT_EXECUTE_OPTIONS, name)}
         if options.retries is not None:
             retries = options.retries
             kept["retries"] = dataclasses.asdict(retries) if isinstance(retries, Retry) else retries
@@ -173,9 +175,6 @@ def read_options(data: bytes) -> tuple[ExecuteOptions, bool, int, bytes | None]:
         return options, bool(kept.get("json")), int(kept.get("depth", 0)), steps
     except (TypeError, ValueError, KeyError) as error:
         raise StoreCorrupt(f"the options of an execution can't be read: {error}") from error
-
-
-DEFAULTS: Final = ExecuteOptions()
 
 
 def _pack(value: Any, what: str) -> list[Any]:
