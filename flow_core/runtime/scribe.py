@@ -143,7 +143,8 @@ def write_options(options: ExecuteOptions | None, json: bool, depth: int, steps:
     if steps is not None:
         kept["steps"] = b64encode(steps).decode()
     if options is not None:
-        kept |= {name: value for name in PLAIN if (value := getattr(options, name)) != getattr(DEFAULT_EXECUTE_OPTIONS, name)}
+        given = ((name, getattr(options, name)) for name in PLAIN)
+        kept |= {name: value for name, value in given if value != getattr(DEFAULT_EXECUTE_OPTIONS, name)}
         if options.retries is not None:
             retries = options.retries
             kept["retries"] = dataclasses.asdict(retries) if isinstance(retries, Retry) else retries
