@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from flow_core.errors import InvalidOption
-from flow_core.stores.base import Store
+from flow_core.stores.base import Change, Store
 from flow_core.stores.memory import MemoryStore
 
-__all__ = ["MemoryStore", "Store", "store_of"]
+__all__ = ["Change", "MemoryStore", "Store", "store_of"]
 
 
 def store_of(given: Any) -> Store:
