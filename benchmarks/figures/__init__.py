@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 HERE = Path(__file__).parent
-NAMES = ("plan", "million", "memory", "growth", "register", "imports", "lag", "graph", "store", "durable")
+NAMES = ("plan", "million", "memory", "growth", "register", "imports", "lag", "graph", "store", "postgres", "durable")
 
 
 def load(name: str) -> ModuleType:
