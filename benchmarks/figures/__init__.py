@@ -10,7 +10,19 @@ from pathlib import Path
 from types import ModuleType
 
 HERE = Path(__file__).parent
-NAMES = ("plan", "million", "memory", "growth", "register", "imports", "lag", "graph", "store", "postgres", "durable")
+NAMES = (
+    "plan",
+    "million",
+    "memory",
+    "growth",
+    "register",
+    "imports",
+    "lag",
+    "graph",
+    "store",
+    "postgres",
+    "durability",
+)
 
 
 def load(name: str) -> ModuleType:
