@@ -167,6 +167,7 @@ class Flow:
         if self._retaining is not None:
             self._retaining.cancel()
             await asyncio.gather(self._retaining, return_exceptions=True)
+        self._catalog.detach()
         if self._store is not None:
             await self._store.close()
         for client in (self.rpc, self.pubsub):
