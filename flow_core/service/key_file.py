@@ -121,7 +121,8 @@ class KeyFile:
         if facts.st_mode & 0o077:
             mode = stat.filemode(facts.st_mode)
             raise InvalidOption(
-                f"others can get at the keys in {self.path} ({mode})", fix=f"chmod 600 {self.path}; and who did until now?"
+                f"others can get at the keys in {self.path} ({mode})",
+                fix=f"chmod 600 {self.path}; and who did until now?",
             )
         if facts.st_uid not in (os.geteuid(), 0):
             raise InvalidOption(f"the keys in {self.path} belong to another user", fix=f"chown {self.path}")

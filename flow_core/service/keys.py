@@ -107,7 +107,9 @@ class KeyRing:
         made, secret = _make(name, role, now, expires)
         return KeyRing([*self, made]), made, secret
 
-    def rotate(self, name: str, now: float, overlap: float, expires: float | None = None) -> tuple[KeyRing, Key, Secret]:
+    def rotate(
+        self, name: str, now: float, overlap: float, expires: float | None = None
+    ) -> tuple[KeyRing, Key, Secret]:
         """A ring with a further key for a principal, of the same role; the one before lives ``overlap`` seconds more.
 
         A third valid one is revoked at once: two are enough to change from one to the other.
@@ -192,7 +194,9 @@ def _read_key(entry: Any, where: str) -> Key:
         raise InvalidOption(f"{where} has other fields than {', '.join(Key.__slots__)}", fix=RESTORE)
     for name in ("created", "expires", "rotated"):
         value = entry[name]
-        if not (isinstance(value, (int, float)) and not isinstance(value, bool)) and (name == "created" or value is not None):
+        if not (isinstance(value, (int, float)) and not isinstance(value, bool)) and (
+            name == "created" or value is not None
+        ):
             raise InvalidOption(f"{where}: {name} is not a number of seconds", fix=RESTORE)
     if not all(isinstance(entry[name], str) for name in ("id", "name", "role", "hash")):
         raise InvalidOption(f"{where}: id, name, role and hash have to be texts", fix=RESTORE)
