@@ -109,23 +109,23 @@ class KeyGuard:
         """See `Guard.may_serve`."""
         return decide(principal.role, "Serve", service == principal.name).allowed
 
-    def charge(self, principal: Principal, requests: int) -> None:
+    def charge(self, principal: Principal, executions: int) -> None:
         """See `Guard.charge`."""
         if not self.valid(principal):
             raise Unauthenticated(UNKNOWN)
-        self._meter.request(principal.name, requests)
-        self._meter.execution(principal.name)
+        self._meter.request(principal.name, executions)
+        self._meter.execution(principal.name, executions)
 
     def started(self, principal: Principal, execution: Any) -> None:
         """See `Guard.started`."""
         self._meter.started(principal.name, execution)
 
     def valid(self, principal: Principal) -> bool:
-        """Whether the key of a principal that was let in is still one. A certificate was checked when it connected."""
-        kind, _, id = principal.via.partition(" ")
+        """See `Guard.valid`. A certificate was checked when its owner connected."""
+        kind, _, key_id = principal.via.partition(" ")
         if kind != "key" or self._keys is None:
             return True
-        key = self._keys.ring.get(id)
+        key = self._keys.ring.get(key_id)
         return key is not None and key.valid(self._keys.now())
 
     # --- who ----------------------------------------------------------------------------------------------------------

@@ -49,11 +49,14 @@ class Guard(Protocol):
     def may_serve(self, principal: Principal, service: str) -> bool:
         """Whether a principal may offer the endpoints of ``service``, and so is given its calls."""
 
-    def charge(self, principal: Principal, requests: int) -> None:
-        """What came over a stream that was allowed before; for each batch of it.
+    def valid(self, principal: Principal) -> bool:
+        """Whether a principal that was let in still would be. For streams, which outlive a key that is revoked."""
+
+    def charge(self, principal: Principal, executions: int) -> None:
+        """Executions that are about to start over a stream that was allowed before.
 
         Raises:
-            Unauthenticated: the key has expired or was revoked since. QuotaExceeded: too many at once.
+            Unauthenticated: no longer `valid`. QuotaExceeded: too many.
         """
 
     def started(self, principal: Principal, execution: Any) -> None:
@@ -77,7 +80,11 @@ class OpenGuard:
         """Everything."""
         return True
 
-    def charge(self, principal: Principal, requests: int) -> None:
+    def valid(self, principal: Principal) -> bool:
+        """Always."""
+        return True
+
+    def charge(self, principal: Principal, executions: int) -> None:
         """Nothing is counted."""
 
     def started(self, principal: Principal, execution: Any) -> None:

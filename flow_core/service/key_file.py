@@ -122,7 +122,7 @@ class KeyFile:
             mode = stat.filemode(facts.st_mode)
             raise InvalidOption(
                 f"others can get at the keys in {self.path} ({mode})",
-                fix=f"chmod 600 {self.path}; and who did until now?",
+                fix=f"chmod 600 {self.path}; rotate the keys if others did",
             )
         if facts.st_uid not in (os.geteuid(), 0):
             raise InvalidOption(f"the keys in {self.path} belong to another user", fix=f"chown {self.path}")
@@ -148,7 +148,7 @@ class KeyFile:
             os.close(number)  # and with it the lock
 
     def _write(self, ring: KeyRing) -> None:
-        """Put a new file in the place of the old one: a reader sees the old or the new, and so does one after a crash."""
+        """Put a new file in the place of the old one: readers see one or the other, and so do those after a crash."""
         fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
         try:
             with contextlib.suppress(FileNotFoundError):

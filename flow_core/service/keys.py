@@ -1,8 +1,8 @@
 """API keys: made once, shown once, kept as hashes in a file that belongs to the server alone.
 
-A key is ``fc_<id>_<secret>``: the id (12 hex digits, no secret) is for look-up, for logs and for `revoke`; the secret is
-32 random bytes in base64url. The file holds the SHA-256 of the whole key. A slow hash would add nothing: it protects
-what people choose, and nobody guesses 256 random bits.
+A key is ``fc_<id>_<secret>``: the id (12 hex digits, no secret) is for look-up, for logs and for `KeyRing.revoke`; the
+secret is 32 random bytes in base64url. The file holds the SHA-256 of the whole key. A slow hash would add nothing: it
+protects what people choose, and nobody guesses 256 random bits.
 
 Lives here: `Key`, `KeyRing` (a set of keys: look-up, new, rotated, revoked) and the text of the file. Does not live
 here: reading and writing the file (``key_file.py``), what a caller may do (``roles.py``).
@@ -82,7 +82,7 @@ class KeyRing:
         return self._keys.get(id)
 
     def find(self, text: str, now: float) -> Key | None:
-        """The valid key that ``text`` is, or None; it takes the same time whether the id, the secret or the age is wrong.
+        """The valid key that ``text`` is, or None: after the same work whether the id, the secret or the age is wrong.
 
         Args:
             now: UTC seconds.
@@ -156,7 +156,7 @@ class KeyRing:
 
     @classmethod
     def from_json(cls, text: bytes, where: str) -> KeyRing:
-        """The ring that a text holds. Raises `InvalidOption`, naming ``where`` and the entry, and nothing of its value."""
+        """The ring that a text holds. Raises `InvalidOption`, naming ``where`` and the entry, not its value."""
         try:
             found = json.loads(text)
         except ValueError as error:
@@ -184,9 +184,9 @@ def _make(name: str, role: str, now: float, expires: float | None) -> tuple[Key,
         raise InvalidOption(f"there is no role {role[:40]!r}", fix=near)
     if expires is not None and expires <= now:
         raise InvalidOption("the key would be expired from the start", fix="give a time to come")
-    id = secrets.token_hex(ID_BYTES)
-    text = f"{PREFIX}{id}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    return Key(id, name, role, hash_of(text), now, expires), Secret(text)
+    key_id = secrets.token_hex(ID_BYTES)
+    text = f"{PREFIX}{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
+    return Key(key_id, name, role, hash_of(text), now, expires), Secret(text)
 
 
 def _read_key(entry: Any, where: str) -> Key:
@@ -194,9 +194,8 @@ def _read_key(entry: Any, where: str) -> Key:
         raise InvalidOption(f"{where} has other fields than {', '.join(Key.__slots__)}", fix=RESTORE)
     for name in ("created", "expires", "rotated"):
         value = entry[name]
-        if not (isinstance(value, (int, float)) and not isinstance(value, bool)) and (
-            name == "created" or value is not None
-        ):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number and (name == "created" or value is not None):
             raise InvalidOption(f"{where}: {name} is not a number of seconds", fix=RESTORE)
     if not all(isinstance(entry[name], str) for name in ("id", "name", "role", "hash")):
         raise InvalidOption(f"{where}: id, name, role and hash have to be texts", fix=RESTORE)

@@ -139,18 +139,20 @@ class Meter:
             )
         used.steps += added
 
-    def execution(self, name: str) -> None:
-        """Ask for room for one more execution. Raises `QuotaExceeded`."""
+    def execution(self, name: str, count: int = 1) -> None:
+        """Ask for room for further executions. Raises `QuotaExceeded`."""
         used, most = self._of(name), self.limits.executions
-        if len(used.executions) < most:
+        if len(used.executions) + count <= most:
             return
         now = self._clock()
         if now >= used.look_again:  # walking over them costs: not with every request of one who is at its limit
             used.look_again = now + LOOK_AGAIN
             used.executions = [ref for ref in used.executions if _lives(ref)]
-        if len(used.executions) >= most:
+        under_way = len(used.executions)
+        if under_way + count > most:
             raise QuotaExceeded(
-                f"{name!r} has {most} executions under way: that is the limit executions", retry_after=LOOK_AGAIN
+                f"{name!r} has {under_way} executions under way and starts {count}: the limit executions is {most}",
+                retry_after=LOOK_AGAIN,
             )
 
     def started(self, name: str, execution: Any) -> None:
