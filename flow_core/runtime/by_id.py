@@ -85,7 +85,10 @@ class ById:
             return explain_waiting(waiting)
         trouble = None if self._keeper is None else self._keeper.journal.trouble
         found = await self._directory.anywhere(flow, id)
-        return explain(found, trouble) if isinstance(found, Execution) else explain_stored(found)
+        if not isinstance(found, Execution):
+            return explain_stored(found)
+        rpc = getattr(self._options.flow, "rpc", None)
+        return explain(found, trouble, None if rpc is None else rpc.waits_for)
 
     async def list(
         self,
