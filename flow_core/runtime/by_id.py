@@ -5,6 +5,8 @@ Lives here: that half of the `Executor`. Does not live here: finding them (`Dire
 
 from __future__ import annotations
 
+from typing import Any
+
 from flow_core.core.driver import Driver
 from flow_core.errors import InvalidOption
 from flow_core.options import ExecutorOptions
@@ -65,6 +67,11 @@ class ById:
     async def wait(self, flow: str, id: str) -> Status:
         """Wait for the end, however it comes."""
         return (await self._directory.ended(flow, id)).status
+
+    async def ended(self, flow: str, id: str) -> Execution:
+        """Wait for the end, however it comes, and return the handle, or its like of one that only the store knows."""
+        found: Any = await self._directory.ended(flow, id)
+        return found  # type: ignore[no-any-return]
 
     async def pause(self, flow: str, id: str) -> None:
         """See `Execution.pause`."""
