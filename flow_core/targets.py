@@ -1,7 +1,7 @@
 """Where calls may go: the spelling of targets, and the addresses that are refused when others name them.
 
-Lives here: `Address` (a URL taken apart), `Targets` (the allow-list), and the table of addresses that are not the public
-internet. Does not live here: looking names up (``rpc/resolve.py``) and connecting; this module only decides.
+Lives here: `Address` (a URL taken apart), `Targets` (the allow-list), and the table of addresses that are not of the
+public internet. Does not live here: looking names up (``rpc/resolve.py``) and connecting; this module only decides.
 
 A target that your own code names is trusted: no `Targets`, no checks. One that others registered goes through three
 gates, all of which must let it pass: its name, its port, and *every* address that its name has. The connection is then
