@@ -183,19 +183,20 @@ class GrpcRpcClient(RpcClient):
         except grpc.aio.AioRpcError as error:
             code = error.code().name
             self._note(link, code, silent=now() >= ends)
-            raise _failure(what, code, error.details(), error.trailing_metadata()) from error
+            raise _failure(what, code, error.details(), error.trailing_metadata()) from _bare(error)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if call is None or task is None or task.cancelling():  # it is we who are cancelled; gRPC told the other end
                 self._note(link, "CANCELLED", silent=now() >= ends)
                 raise
             if self._closed:
-                raise Unavailable(f"{what}: the client was closed") from error
+                raise Unavailable(f"{what}: the client was closed") from _bare(error)
             # Whoever answers with the status CANCELLED must not cancel the step that asked.
-            raise _failure(what, "CANCELLED", await call.details(), await call.trailing_metadata()) from error
+            raise _failure(what, "CANCELLED", await call.details(), await call.trailing_metadata()) from _bare(error)
         except grpc.aio.UsageError as error:  # the channel was closed in between
             raise Unavailable(f"{what}: the connection was closed") from error
         finally:
+            call = None  # whoever keeps the error keeps this frame
             link.busy -= 1
             if link.retired and not link.busy:
                 self._shut(link)
@@ -289,6 +290,11 @@ def _pinned(found: Sequence[tuple[int, str]], port: int) -> str:
     if family == socket.AF_INET6:
         return "ipv6:" + ",".join(f"[{address}]:{port}" for address in addresses)
     return "ipv4:" + ",".join(f"{address}:{port}" for address in addresses)
+
+
+def _bare(error: BaseException) -> BaseException:
+    """The error without its traceback, whose frames would keep the call, and that the connection, open."""
+    return error.with_traceback(None)
 
 
 def _failure(what: str, code: str, details: str | None, trailers: Any) -> FlowError:

@@ -21,7 +21,7 @@ class Status(Exception):
 
     def __init__(self, code, details="", trailers=()):
         super().__init__(code, details)
-        self.code, self.details, self.trailers = code, details, trailers
+        self.code, self.details, self.trailers = code, details, tuple(trailers)
 
 
 class GrpcServer(grpc.GenericRpcHandler):
