@@ -73,11 +73,17 @@ class ChaosProxy:
             if fault.kind == "refuse":
                 return
             there, upstream = await asyncio.open_connection("127.0.0.1", self.upstream)
-            async with asyncio.TaskGroup() as group:
-                up = group.create_task(self._up(reader, upstream, fault))
-                await self._down(there, writer, fault)
-                up.cancel()
-        except (asyncio.CancelledError, ConnectionError, ExceptionGroup):
+            ways = [
+                asyncio.ensure_future(way)
+                for way in (self._up(reader, upstream, fault), self._down(there, writer, fault))
+            ]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+        except (asyncio.CancelledError, ConnectionError):
             pass  # one side has gone, or the test is over
         finally:
             self.open -= 1
@@ -95,7 +101,6 @@ class ChaosProxy:
             if self._current(fault).kind != "half_open":
                 writer.write(chunk)
                 await writer.drain()
-        writer.transport.abort()
 
     async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault) -> None:
         said = 0
