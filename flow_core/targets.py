@@ -142,13 +142,13 @@ def canonical_host(text: str) -> str:
     resolver would make of them. The rule is that of the WHATWG URL standard: a host whose last label is a number is an
     IPv4 address, or wrong. Raises `InvalidOption`.
     """
-    bare = text.removeprefix("[").removesuffix("]")
-    if ":" in bare:
+    if ":" in text or text[:1] == "[":
+        bare = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
         try:
-            return str(IPv6Address(bare))
+            return str(IPv6Address("" if "%" in bare else bare))
         except ValueError:
             raise InvalidOption(f"{text!r:.80} is no IPv6 address") from None
-    host = bare
+    host = text
     if not host.isascii():
         try:
             host = host.encode("idna").decode("ascii")
@@ -257,7 +257,7 @@ class Targets:
 
 def _forms(address: IP) -> tuple[IP, ...]:
     """The address, and the IPv4 address that it stands for."""
-    if isinstance(address, IPv6Address) and any(address in carrier for carrier in _CARRIERS):
+    if isinstance(address, IPv6Address) and int(address) > 1 and any(address in carrier for carrier in _CARRIERS):
         return address, IPv4Address(int(address) & 0xFFFFFFFF)
     return (address,)
 

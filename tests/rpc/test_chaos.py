@@ -1,7 +1,7 @@
 """Calls through a proxy that resets, stalls, drips and falls silent: each ends within its time, and nothing is left.
 
 ``FLOW_CHAOS_CALLS=20000 pytest -s tests/rpc/test_chaos.py`` makes the long run and prints what it saw (give it
-``FLOW_TEST_WATCHDOG=600``); by default it is some hundred calls. What is awaited here is the end of calls, never a time.
+``FLOW_TEST_WATCHDOG=600``); by default it is some hundred calls. What is awaited is the end of calls, never a time.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ LONG = "FLOW_CHAOS_CALLS" in os.environ
 CALLS = int(os.environ.get("FLOW_CHAOS_CALLS", "600"))
 IN_FLIGHT = 64
 TIMEOUT = 0.3
-#: Seconds above its timeout after which a call counts as hanging: what is promised; for any machine where CI runs, more.
+#: Seconds above its timeout after which a call counts as hanging: what is promised; where CI runs, more.
 GRACE = 1.0 if LONG else 30.0
 
 PEERS = {"grpc": (GrpcServer, GrpcRpcClient), "http": (HttpServer, HttpRpcClient)}
-#: What happens to the connections in turn, and how many bytes of the server may pass before it does. None lives for ever.
+#: What happens to the connections in turn, and how many bytes of the server may pass before. None lives for ever.
 FAULTS = (
     ("reset", 6_000),
     ("stall", 3_000),
@@ -61,14 +61,13 @@ async def one(client, number, ends, slowest):
     loop = asyncio.get_running_loop()
     started = loop.time()
     try:
-        async with asyncio.timeout(TIMEOUT + GRACE) as guard:
+        async with asyncio.timeout(TIMEOUT + GRACE):  # a TimeoutError that is no FlowError: the call hangs
             reply = await client.call("shop", "buy", data, timeout=TIMEOUT)
-    except TimeoutError as error:
-        assert not guard.expired(), f"call {number} did not end within {TIMEOUT} + {GRACE} s"
-        assert isinstance(error, NoReply)
+    except NoReply:
         ends["no reply"] += 1
+    except Permanent:
+        ends["refused for good"] += 1
     except AdapterError as error:
-        assert not isinstance(error, Permanent), error
         ends["unavailable" if error.code == "unavailable" else "failed"] += 1
         await asyncio.sleep(0.1)  # as the engine's backoff would
     else:
@@ -107,6 +106,7 @@ def test_every_call_ends_in_time_and_nothing_is_left(kind, until):
 
     statistics, connections = run(main())
     print(f"\n{kind}: {CALLS} calls, {connections} connections, {dict(ends)}, slowest {max(slowest):.3f} s")
+    assert ends["refused for good"] == 0
     assert sum(ends.values()) == statistics.calls == CALLS
     assert statistics.replies == ends["replies"] > 0
     assert statistics.timeouts == ends["no reply"] > 0
