@@ -25,7 +25,7 @@ FLOORS = {
     "core": 0,
     "engine": 1,
     "runtime": 2,
-    **dict.fromkeys(["operations", "pubsub", "rpc", "stores"], 3),
+    **dict.fromkeys(["codecs", "operations", "pubsub", "rpc", "stores"], 3),
     **dict.fromkeys(["blocking", "connect", "flow"], 4),
     **dict.fromkeys(["cli", "service"], 5),
     "__main__": 6,  # nothing but a call of cli
