@@ -23,6 +23,8 @@ GROWTH = "us/step at 1M <= 4x that at 10k"
 REGISTER = "making and registering 10,000 steps one by one <= 1 s"
 IMPORT = "`import flow_core` <= 80 ms over a bare interpreter, numpy included"
 
+RPC = "an execution of one call costs <= 5 % of the bare client's throughput, 64 in flight"
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -59,6 +61,7 @@ TARGETS = (
     Target("register.forward_s", "<=", 1, "s", REGISTER),
     Target("register.backward_s", "<=", 1, "s", REGISTER),
     Target("imports.with_numpy_ms", "<=", 80, "ms", IMPORT),
+    *(Target(f"rpc.{kind}_ratio", ">=", 0.95, "x", RPC) for kind in ("grpc", "http")),
 )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 HERE = Path(__file__).parent
-NAMES = ("plan", "million", "memory", "growth", "register", "imports", "lag", "graph")
+NAMES = ("plan", "million", "memory", "growth", "register", "imports", "lag", "graph", "rpc")
 
 
 def load(name: str) -> ModuleType:

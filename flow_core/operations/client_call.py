@@ -42,9 +42,10 @@ class ClientCallOperation(Operation):
 
     async def execute(self, ctx: Any, data: bytes) -> bytes:
         """Call once. Raises what the client raises: `AdapterError` and its subclasses."""
-        if ctx.rpc is None:
+        client = ctx.rpc
+        if client is None:
             raise Permanent(f"{self.name}: this execution has no rpc client", fix="give the flow an rpc client")
-        reply: bytes = await ctx.rpc.call(
+        reply: bytes = await client.call(
             self.service, self.endpoint, data, headers=outgoing_headers(ctx), timeout=ctx.time_left()
         )
         return reply

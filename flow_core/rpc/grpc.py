@@ -53,7 +53,7 @@ from flow_core.errors import (
 )
 from flow_core.limits import MAX_PAYLOAD
 from flow_core.rpc.base import RpcClient
-from flow_core.rpc.headers import check_headers, own_headers
+from flow_core.rpc.headers import HeaderRules
 from flow_core.rpc.resolve import resolve
 from flow_core.rpc.tls import Tls
 from flow_core.targets import Targets, parse_target
@@ -146,7 +146,8 @@ class GrpcRpcClient(RpcClient):
         if tls is not None and not secure:
             raise InvalidOption(f"tls= for {self.target}, which is without TLS", fix="write grpcs://")
         self._credentials = _credentials(tls) if secure else None
-        self._headers = own_headers(headers, RESERVED)
+        self._rules = HeaderRules(RESERVED)
+        self._headers = self._rules.own(headers or {})
         self._targets = targets
         if targets is not None:
             targets.check_name(self.target)
@@ -167,7 +168,7 @@ class GrpcRpcClient(RpcClient):
         self, service: str, endpoint: str, data: bytes, headers: Mapping[str, str], timeout: float | None
     ) -> bytes:
         what = f"call of {service}.{endpoint} at {self.target}"
-        metadata = self._headers + check_headers(headers, what, RESERVED)
+        metadata = self._headers + self._rules.check(headers, what)
         link = self._link
         if link is None or self._unreachable:
             link = await self._connect()

@@ -37,7 +37,7 @@ from flow_core.errors import AdapterError, InvalidOption, NotServed, PayloadErro
 from flow_core.limits import MAX_PAYLOAD, check_count, seconds
 from flow_core.rpc.base import RpcClient
 from flow_core.rpc.gate import Gate
-from flow_core.rpc.headers import TIMEOUT, check_headers, own_headers
+from flow_core.rpc.headers import TIMEOUT, HeaderRules
 from flow_core.rpc.resolve import resolve
 from flow_core.rpc.tls import Tls
 from flow_core.targets import Address, Targets, parse_target
@@ -107,7 +107,8 @@ class HttpRpcClient(RpcClient):
         self._tls = tls
         self._ssl = tls.context() if tls is not None else True
         fixed = {"content-type": content_type, "accept": "*/*", **(headers or {}), "user-agent": "flow-core"}
-        self._headers = [*own_headers(fixed, RESERVED), ("accept-encoding", "identity")]
+        self._rules = HeaderRules(RESERVED)
+        self._headers = [*self._rules.own(fixed), ("accept-encoding", "identity")]
         self._targets = targets
         if targets is not None:
             targets.check_name(self.target)
@@ -126,7 +127,7 @@ class HttpRpcClient(RpcClient):
     ) -> bytes:
         what = f"call of {service}.{endpoint} at {self.target}"
         url = self._urls.get((service, endpoint)) or self._url(service, endpoint)
-        fields = self._headers + check_headers(headers, what, RESERVED)
+        fields = self._headers + self._rules.check(headers, what)
         if timeout is not None:
             fields.append((TIMEOUT, str(max(1, int(timeout * 1000)))))
         if self._gate.shut:
