@@ -74,6 +74,8 @@ PUSHBACK: Final = "grpc-retry-pushback-ms"
 OVERHEAD: Final = 64 * 1024
 #: Calls in a row that got no answer at all before the connection is taken for dead and replaced.
 SILENCE: Final = 3
+#: Seconds by which a timer may be early: uvloop counts milliseconds.
+CLOCK: Final = 0.002
 #: Seconds between two look-ups of a checked name that can't be reached.
 LOOK_UP_AGAIN: Final = 5.0
 #: Methods whose paths a connection remembers.
@@ -174,7 +176,7 @@ class GrpcRpcClient(RpcClient):
             link = await self._connect()
         method = link.methods.get((service, endpoint)) or self._method(link, service, endpoint)
         now = asyncio.get_running_loop().time
-        ends = math.inf if timeout is None else now() + timeout
+        ends = math.inf if timeout is None else now() + timeout - CLOCK
         call = None
         link.busy += 1
         try:
