@@ -31,7 +31,7 @@ class Plugins:
 
     Args:
         group: of the entry points, e.g. ``"flow_core.rpc"``.
-        what: what one of them is, for errors: ``"operation type"``.
+        what: what one of them is, for errors, its name follows: ``"operation of type"``.
         unknown, duplicate: classes of the errors.
     """
 

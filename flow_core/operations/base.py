@@ -35,7 +35,9 @@ class OperationRegistry:
 
     def __init__(self) -> None:
         self._classes: dict[str, type[Operation]] = {}
-        self._plugins = Plugins(ENTRY_POINTS, "operation type", unknown=UnknownOperation, duplicate=DuplicateOperation)
+        self._plugins = Plugins(
+            ENTRY_POINTS, "operation of type", unknown=UnknownOperation, duplicate=DuplicateOperation
+        )
         for cls in _built_in():
             self.register(cls)
 

@@ -3,6 +3,7 @@
 Lives here: the life of client and server within one loop. Does not live here: the servers (``tests/servers``).
 """
 
+import flow_core
 from flow_core.errors import Rejected
 from tests.aio import run
 from tests.rpc.contract import Setup
@@ -15,8 +16,9 @@ class NetworkSetup(Setup):
     server_class = None
     client_class = None
 
-    def __init__(self):
+    def __init__(self, loop):
         self.server = None
+        self.start = {"asyncio": run, "uvloop": flow_core.run}[loop]
 
     def run(self, main):
         async def whole():
@@ -26,7 +28,7 @@ class NetworkSetup(Setup):
                 if self.server is not None:
                     await self.server.stop()
 
-        return run(whole())
+        return self.start(whole())
 
     async def client(self):
         self.server = await self.server_class().start()

@@ -33,9 +33,9 @@ class GrpcSetup(NetworkSetup):
     client_class = GrpcRpcClient
 
 
-@pytest.fixture
-def setup():
-    return GrpcSetup()
+@pytest.fixture(params=["asyncio", "uvloop"])
+def setup(request):
+    return GrpcSetup(request.param)
 
 
 class TestContract(RpcContract):

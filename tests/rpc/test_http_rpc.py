@@ -27,9 +27,9 @@ class HttpSetup(NetworkSetup):
     client_class = HttpRpcClient
 
 
-@pytest.fixture
-def setup():
-    return HttpSetup()
+@pytest.fixture(params=["asyncio", "uvloop"])
+def setup(request):
+    return HttpSetup(request.param)
 
 
 class TestContract(RpcContract):
