@@ -15,6 +15,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 LIFE = datetime.timedelta(days=1)
+SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 class Certificates:
@@ -36,6 +47,12 @@ class Certificates:
         builder = builder.serial_number(x509.random_serial_number())
         builder = builder.not_valid_before(self._now - LIFE).not_valid_after(self._now + LIFE)
         builder = builder.add_extension(x509.BasicConstraints(alternatives is None, None), critical=True)
+        # What Python 3.13 asks of every certificate (VERIFY_X509_STRICT).
+        issued_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._ca_key.public_key())
+        builder = builder.add_extension(issued_by, critical=False)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        if alternatives is None:
+            builder = builder.add_extension(SIGNS, critical=True)
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         certificate = builder.sign(self._ca_key, hashes.SHA256())
