@@ -138,9 +138,9 @@ def parse_target(url: str, ports: dict[str, int | None]) -> Address:
 def canonical_host(text: str) -> str:
     """The one spelling of a host: lower case, ASCII (IDNA), no trailing dot, an address as `ipaddress` writes it.
 
-    ``0x7f.1``, ``2130706433``, ``017700000001`` and ``::ffff:127.0.0.1`` all become ``127.0.0.1``, as do digits of other
-    scripts: what a resolver would make of them. The rule is that of the WHATWG URL standard: a host whose last label is
-    a number is an IPv4 address, or wrong. Raises `InvalidOption`.
+    ``0x7f.1``, ``2130706433``, ``017700000001`` and ``::ffff:127.0.0.1`` all become ``127.0.0.1``, and so do digits of
+    other scripts: what a resolver would make of them. The rule is that of the WHATWG URL standard: a host whose last
+    label is a number is an IPv4 address, or wrong. Raises `InvalidOption`.
     """
     if ":" in text or text[:1] == "[":
         bare = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
