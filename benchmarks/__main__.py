@@ -20,7 +20,7 @@ from benchmarks import environments, peers, records, report, runner, targets
 
 RESULTS = Path(__file__).parent / "results"
 # What `--check` alone has to measure: ourselves, the rival of the ratios, the shapes that targets name, all figures.
-CHECKED = "chain,fan,random,small,flow_core,asyncio,figures"
+CHECKED = "chain,fan,random,small,durable,flow_core,flow_core_sqlite,asyncio,dbos,figures"
 
 
 def parser() -> argparse.ArgumentParser:

@@ -38,7 +38,7 @@ class Job:
 
 def cut(case: Case, peer: Peer) -> Case | None:
     """The case at a size the peer can bear; None when it makes no sense at another size or in this variant."""
-    if case.variant not in peer.variants:
+    if case.variant not in peer.variants or case.shape not in peer.shapes:
         return None
     limit = peer.limits.get(case.shape)
     if limit is None:

@@ -9,6 +9,8 @@ from typing import Any
 
 RIVAL = ("asyncio", "tasks")
 OURS = ("flow_core", "first")
+#: Who is compared with whom, where it is not these two.
+SIDES = {"durable": (("flow_core_sqlite", "first"), ("dbos", "sqlite"))}
 NOOP = "no-op async step: <= 0.30 us of run time a step on chain, fan and random"
 NOOP_RIVAL = ">= 12x faster than the hand-written asyncio (counters + create_task on uvloop) on each"
 SMALL = "8-step flow: >= 300,000 executions/s"
@@ -21,6 +23,9 @@ MILLION = "a 1M-step flow plans and runs in <= 2 s"
 MEMORY = "<= 250 bytes a step of engine memory beside the user's objects"
 GROWTH = "us/step at 1M <= 4x that at 10k"
 REGISTER = "making and registering 10,000 steps one by one <= 1 s"
+DURABLE = ">= 100,000 durable steps/s (SQLite FULL, 1,000 executions in flight, 64-byte payloads)"
+DURABLE_RIVAL = ">= 100x DBOS on its SQLite store in the same run (`python -m benchmarks --install dbos` before)"
+LONELY = "one lonely durable execution: at most two fsyncs of latency a step"
 IMPORT = "`import flow_core` <= 80 ms over a bare interpreter, numpy included"
 
 RPC = "an execution of one call costs <= 5 % of the bare client's throughput, 64 in flight"
@@ -60,6 +65,10 @@ TARGETS = (
     Target("growth.ratio", "<=", 4, "x", GROWTH),
     Target("register.forward_s", "<=", 1, "s", REGISTER),
     Target("register.backward_s", "<=", 1, "s", REGISTER),
+    Target("durable.noop.1000.steps_s", ">=", 100_000, "1/s", DURABLE),
+    Target("durable.steps_s", ">=", 100_000, "1/s", DURABLE),
+    Target("durable.noop.1000.times_faster", ">=", 100, "x", DURABLE_RIVAL),
+    Target("durable.commits_per_step", "<=", 2, "fsyncs", LONELY),
     Target("imports.with_numpy_ms", "<=", 80, "ms", IMPORT),
     *(Target(f"rpc.{kind}_ratio", ">=", 0.95, "x", RPC) for kind in ("grpc", "http")),
 )
@@ -90,13 +99,15 @@ def metrics(rows: list[dict[str, Any]]) -> dict[str, float]:
         elif row["kind"] == "case":
             cells[key(row), row["peer"], row["mode"]] = row
     for (case, *who), row in cells.items():
-        if tuple(who) != OURS:
+        us, them = SIDES.get(row["shape"], (OURS, RIVAL))
+        if tuple(who) != us:
             continue
         ours = row["run_us"]["median"]
         found[f"{case}.run_us"] = ours
         if row["executions"]:
             found[f"{case}.executions_s"] = executions_s(row)
-        rival = cells.get((case, *RIVAL))
+            found[f"{case}.steps_s"] = 1e6 / ours
+        rival = cells.get((case, *them))
         if rival:
             found[f"{case}.times_faster"] = rival["run_us"]["median"] / ours
     return found

@@ -174,7 +174,11 @@ class _Blocking:
 
     def __init_subclass__(cls, *, of: type) -> None:
         cls._wrappers[of] = cls
-        for name, member in vars(of).items():
+        members: dict[str, Any] = {}
+        for base in reversed(of.__mro__):
+            if base.__module__.startswith(("flow_core.runtime", "flow_core.flow")):
+                members |= vars(base)
+        for name, member in members.items():
             if (not name.startswith("_") or name == "_repr_mimebundle_") and name not in vars(cls):
                 if isinstance(member, property):
                     setattr(cls, name, _property(name, member))

@@ -12,7 +12,7 @@ from typing import Any
 from flow_core.errors import PayloadError
 from flow_core.limits import MAX_PAYLOAD
 
-__all__ = ["check_payload", "decode_json", "encode_mapping", "encode_value"]
+__all__ = ["check_payload", "decode_json", "decode_outcome", "encode_mapping", "encode_outcome", "encode_value"]
 
 
 def check_payload(data: bytes, what: str = "payload", limit: int = MAX_PAYLOAD) -> bytes:
@@ -37,6 +37,30 @@ def encode_value(value: Any, what: str = "value") -> bytes:
     if isinstance(value, Mapping):
         return encode_mapping(value, what)
     return check_payload(_dumps(value, what), what)
+
+
+def encode_outcome(value: Any, what: str = "output") -> tuple[bytes, bool]:
+    """(data, whether it is JSON): ``value`` so that `decode_outcome` gives it back, None and bytes apart.
+
+    Raises:
+        PayloadError: JSON can't express the value, or the result is over the limit.
+    """
+    if type(value) is bytes:
+        if len(value) > MAX_PAYLOAD:
+            check_payload(value, what)
+        return value, False
+    if isinstance(value, (bytearray, memoryview)):
+        return check_payload(bytes(value), what), False
+    if isinstance(value, Mapping):
+        return encode_mapping(value, what), True
+    return check_payload(_dumps(value, what), what), True
+
+
+def decode_outcome(data: bytes | None, json: bool) -> Any:
+    """The reverse of `encode_outcome`. Values that JSON has no form for come back as their nearest: tuples as lists."""
+    import orjson
+
+    return orjson.loads(data) if json and data is not None else data
 
 
 def encode_mapping(values: Mapping[str, Any], what: str = "value") -> bytes:

@@ -1,34 +1,38 @@
 """`Flow`: the manager. Named flows whose steps come and go while executions run.
 
-Lives here: the public face over definitions (floor 1) and the executor (floor 2), with the clients that operations use.
-Does not live here: how steps are checked and compiled (``engine/``), how they run (``runtime/``, ``core/``).
+Lives here: the public face over the catalog, the executor (floor 2) and the store (floor 3), with the clients that
+operations use. Does not live here: registering (``catalog.py``), how steps are checked and compiled (``engine/``), how
+they run (``runtime/``, ``core/``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import inspect
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
+from flow_core.catalog import Catalog
 from flow_core.core.plan import Plan
-from flow_core.engine.definition import Definition
 from flow_core.engine.diagram import to_dot, to_mermaid
-from flow_core.engine.plan import Bindings
-from flow_core.errors import InvalidOption, InvalidStep, UnknownFlow, UnresolvedSteps, did_you_mean
-from flow_core.limits import check_id
-from flow_core.options import ExecuteOptions, FlowOptions, Retry
+from flow_core.engine.own import restore_own_plan
+from flow_core.errors import InvalidOption
+from flow_core.options import Author, ExecuteOptions, FlowOptions, Retry
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
-from flow_core.step import Step, check_steps
+from flow_core.step import Step
+from flow_core.stores import store_of
+from flow_core.stores.retention import forget_old
 
 if TYPE_CHECKING:
     from flow_core.operations.base import OperationRegistry
     from flow_core.pubsub.base import PubSubClient
     from flow_core.rpc.base import RpcClient
     from flow_core.runtime.context import StepContext
+    from flow_core.stores.base import Store
 
 __all__ = ["ExecuteFields", "Flow"]
 
@@ -56,7 +60,9 @@ class Flow:
 
     Args:
         executor: an `Executor`; one with default options when None.
-        store: None or ``"memory:"``: executions live in this process.
+        store: where executions and flows are kept: ``"sqlite:///flow.db"``, ``"postgresql://..."``, or a
+            `flow_core.stores.Store`. None or ``"memory:"``: they live in this process.
+        keep: how long the store keeps finished executions, see `FlowOptions`.
         rpc, pubsub: clients for operations that call and publish.
         operations: registry of operation types, for decoding.
         context: your own values.
@@ -67,7 +73,8 @@ class Flow:
         self,
         *,
         executor: Executor | None = None,
-        store: str | None = None,
+        store: str | Store | None = None,
+        keep: int | timedelta | None = None,
         rpc: RpcClient | None = None,
         pubsub: PubSubClient | None = None,
         operations: OperationRegistry | None = None,
@@ -75,22 +82,21 @@ class Flow:
         options: FlowOptions | None = None,
     ) -> None:
         options = options or FlowOptions()
-        given: dict[str, Any] = {"executor": executor, "store": store, "context": context}
+        given: dict[str, Any] = {"executor": executor, "store": store, "keep": keep, "context": context}
         self._options = dataclasses.replace(options, **{k: v for k, v in given.items() if v is not None})
         self.rpc = rpc
         self.pubsub = pubsub
         self._operations = operations
-        self._bindings = Bindings()
-        self._definitions: dict[str, Definition] = {}
-        #: Name -> plan of the current revision: the hot path's only look-up. Emptied with every change.
-        self._plans: dict[str, Plan] = {}
-        #: Name -> callers that wait for a change of the flow.
-        self._changes: dict[str, list[asyncio.Future[None]]] = {}
+        self._catalog = Catalog(lambda: self.operations, self._rebound)
+        self._plans = self._catalog.plans
+        self._store: Store | None = None
+        self._opening: asyncio.Lock | None = None
+        self._retaining: asyncio.Task[None] | None = None
         self._take_options()
 
     def _take_options(self) -> None:
-        if self._options.store not in (None, "memory:"):
-            raise InvalidOption(f"no store for {self._options.store!r}", fix='use store=None or "memory:"')
+        given_store = self._options.store
+        self._unopened = None if given_store in (None, "memory:") else store_of(given_store)
         given = self._options.executor
         if not (given is None or isinstance(given, Executor)):
             raise InvalidOption(f"executor must be an Executor or None, not {type(given).__name__}: {given!r:.80}")
@@ -127,14 +133,48 @@ class Flow:
             self._operations = OperationRegistry()
         return self._operations
 
+    async def open(self) -> None:
+        """Open the store, read the flows in it, and go on with what is unfinished there. Nothing without a store.
+
+        The first method that needs it does this, and so does ``async with``.
+
+        Raises:
+            ForeignStore, StoreCorrupt, SchemaTooNew, StoreUnavailable: the store was not touched.
+        """
+        if self._unopened is None:
+            return
+        if self._opening is None:
+            self._opening = asyncio.Lock()
+        async with self._opening:
+            store = self._unopened
+            if store is None:
+                return
+            await store.open()
+            try:
+                owner = self._executor.options.name or socket.gethostname()
+                await self._catalog.attach(store, owner)
+                await self._executor.attach(store)
+            except BaseException:
+                await store.close()
+                raise
+            self._store, self._unopened = store, None
+            if self._options.keep is not None:
+                self._retaining = asyncio.get_running_loop().create_task(forget_old(store, self._options.keep))
+
     async def stop(self, drain: float | None = None) -> None:
-        """Stop the executor (see `Executor.stop`), then close the clients."""
+        """Stop the executor (see `Executor.stop`), then close the clients and the store."""
         await self._executor.stop(drain)
+        if self._retaining is not None:
+            self._retaining.cancel()
+            await asyncio.gather(self._retaining, return_exceptions=True)
+        if self._store is not None:
+            await self._store.close()
         for client in (self.rpc, self.pubsub):
             if client is not None:
                 await client.close()
 
     async def __aenter__(self) -> Self:
+        await self.open()
         return self
 
     async def __aexit__(
@@ -144,40 +184,44 @@ class Flow:
 
     # --- registering ---------------------------------------------------------------------------------------------
 
-    async def create_step(self, flow: str, step: Step, *, revision: int | None = None) -> int:
+    async def create_step(
+        self, flow: str, step: Step, *, revision: int | None = None, author: Author | None = None
+    ) -> int:
         """Add a step to a flow, which comes into being with its first step. Returns the new revision.
+
+        With a store: a step that is stored already, unchanged, makes no new revision; it gets its callables.
 
         Args:
             revision: the change is only made when the flow is at this revision (compare-and-set).
+            author: whose step it is, with a store; this host's when None.
 
         Raises:
-            InvalidId, InvalidStep, DuplicateStep, CycleError, OutputConflict, RevisionConflict, LimitExceeded.
+            InvalidId, InvalidStep, DuplicateStep, CycleError, OutputConflict, RevisionConflict, LimitExceeded; with a
+            store, EncodeError when something of the step can't be stored, and StoreError.
         """
-        return await self.create_steps(flow, (step,), revision=revision)
+        return await self.create_steps(flow, (step,), revision=revision, author=author)
 
-    async def create_steps(self, flow: str, steps: Iterable[Step], *, revision: int | None = None) -> int:
+    async def create_steps(
+        self, flow: str, steps: Iterable[Step], *, revision: int | None = None, author: Author | None = None
+    ) -> int:
         """Add many steps in one revision, all or none. Errors as `create_step`."""
-        steps = check_steps(steps, flow)
-        definition = self._definitions.get(flow)
-        if definition is None:
-            definition = Definition(check_id(flow, "flow name"))
-        changed = definition.create(steps, revision)
-        if steps:
-            self._definitions[flow] = definition
-            self._changed(flow)
-        return changed
+        await self.open()
+        return await self._catalog.create(flow, steps, revision, author)
 
-    async def delete_step(self, flow: str, step: str | Step, *, revision: int | None = None) -> int:
+    async def delete_step(
+        self, flow: str, step: str | Step, *, revision: int | None = None, author: Author | None = None
+    ) -> int:
         """Take a step out of a flow. Returns the new revision.
 
         Raises:
             UnknownFlow, UnknownStep, OutputConflict, RevisionConflict.
         """
-        changed = self._definition(flow).delete(step, revision)
-        self._changed(flow)
-        return changed
+        await self.open()
+        return await self._catalog.delete(flow, step, revision, author)
 
-    async def replace_step(self, flow: str, old: str | Step, new: Step, *, revision: int | None = None) -> int:
+    async def replace_step(
+        self, flow: str, old: str | Step, new: Step, *, revision: int | None = None, author: Author | None = None
+    ) -> int:
         """Put one step in the place of another, in one revision. Returns it.
 
         Args:
@@ -186,86 +230,62 @@ class Flow:
         Raises:
             as `create_step` and `delete_step`.
         """
-        if type(new) is not Step:
-            raise InvalidStep(f"a Step is needed, not {type(new).__name__}: {new!r:.80}", flow=flow)
-        changed = self._definition(flow).replace(old, new, revision)
-        self._changed(flow)
-        return changed
+        await self.open()
+        return await self._catalog.replace(flow, old, new, revision, author)
 
     def predicate(self, name: str, function: Callable[[Any], bool]) -> None:
         """Register what ``when=name`` asks: called with the step's input value, on the loop."""
-        if not callable(function):
-            raise InvalidStep(f"predicate {name!r} must be callable, not {type(function).__name__}")
-        if inspect.iscoroutinefunction(function):
-            raise InvalidStep(f"predicate {name!r} is a coroutine function", fix="put what has to wait into a step")
-        self._bindings.predicates[check_id(name, "predicate name")] = function
-        self._rebound()
+        self._catalog.predicate(name, function)
 
     def bind(self, name: str, function: Callable[..., Any]) -> None:
-        """Give local operations that came over the wire their callable in this process."""
-        if not callable(function):
-            raise InvalidStep(f"the callable bound to {name!r} is {type(function).__name__}, and can't be called")
-        self._bindings.functions[name] = function
-        self._rebound()
+        """Give local operations that came over the wire, or from the store, their callable in this process."""
+        self._catalog.bind(name, function)
 
     def _rebound(self) -> None:
-        self._bindings.version += 1
-        for flow in self._definitions:
-            self._changed(flow)
-
-    def _changed(self, flow: str) -> None:
-        self._plans.pop(flow, None)
-        for waiter in self._changes.pop(flow, ()):
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def _definition(self, flow: str) -> Definition:
-        found = self._definitions.get(flow)
-        if found is None:
-            raise UnknownFlow(
-                f"no flow {flow!r} is registered",
-                fix=did_you_mean(flow, self._definitions) if isinstance(flow, str) else "a flow is named by a str",
-                flow=flow,
-            )
-        return found
+        self._executor.rebound()
 
     # --- looking up ----------------------------------------------------------------------------------------------
 
     async def lookup(self, flow: str) -> list[Step]:
         """The steps of a flow, in the order of their registration. Raises `UnknownFlow`."""
-        return list(self._definition(flow))
+        return list(self._catalog.definition(flow))
 
     async def unresolved(self, flow: str) -> dict[str, list[str]]:
         """Ids that steps name and nobody registered yet -> the steps that name them."""
-        return self._definition(flow).unresolved()
+        return self._catalog.definition(flow).unresolved()
+
+    def owners(self, flow: str) -> dict[str, str]:
+        """Step -> who registered it, as far as a store knows. Raises `UnknownFlow`."""
+        self._catalog.definition(flow)
+        return dict(self._catalog.owners.get(flow, {}))
 
     async def revision(self, flow: str) -> int:
         """Revision of a flow: the number of changes so far; 0 for one that nobody registered."""
-        found = self._definitions.get(flow)
+        found = self._catalog.definitions.get(flow)
         return 0 if found is None else found.revision
 
     def flows(self) -> list[str]:
         """Names of all flows, sorted."""
-        return sorted(self._definitions)
+        return sorted(self._catalog.definitions)
 
     def plan(self, flow: str, step: str | None = None) -> Plan:
         """The compiled plan of a flow's current revision. Errors as `Definition.plan`, and `UnknownFlow`."""
-        return self._definition(flow).plan(self._bindings, step)
+        return self._catalog.plan(flow, step)
 
     def to_mermaid(self, flow: str, execution: Execution | None = None) -> str:
         """The flow as a Mermaid flowchart, coloured by the statuses of ``execution``."""
-        return to_mermaid(self._definition(flow), _statuses(execution))
+        return to_mermaid(self._catalog.definition(flow), _statuses(execution))
 
     def to_dot(self, flow: str, execution: Execution | None = None) -> str:
         """The flow as a Graphviz digraph."""
-        return to_dot(self._definition(flow), _statuses(execution))
+        return to_dot(self._catalog.definition(flow), _statuses(execution))
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         charts = "\n\n".join(self.to_mermaid(name) for name in self.flows())
         return {"text/plain": repr(self), "text/vnd.mermaid": charts}
 
     def __repr__(self) -> str:
-        flows = ", ".join(f"{name} ({len(d)} steps)" for name, d in sorted(self._definitions.items())[:5])
+        flows = ", ".join(f"{name} ({len(d)} steps)" for name, d in sorted(self._catalog.definitions.items())[:5])
         return f"<Flow {flows or 'empty'}>"
 
     # --- executing -----------------------------------------------------------------------------------------------
@@ -317,7 +337,8 @@ class Flow:
 
     async def execute_nested(self, flow: str, request: Any, step: str | None, caller: StepContext) -> Execution:
         """Execute a flow for a step of another execution, with an id of its own; for `StepContext.execute`."""
-        options = ExecuteOptions(step=step) if step is not None else None
+        child = caller.child_id()
+        options = ExecuteOptions(step=step, id=child) if step is not None or child is not None else None
         execution = await self._start(flow, request, options, caller)
         await self._executor.finish(execution)
         return execution
@@ -325,30 +346,34 @@ class Flow:
     async def _start(
         self, flow: str | Sequence[Step], request: Any, options: ExecuteOptions | None, caller: StepContext | None
     ) -> Execution:
+        await self.open()
         if caller is None:  # a child waits for no room: its parent, which waits for it, holds some
             await self._executor.admit()
         step = options.step if options is not None else None
         if not isinstance(flow, str):
-            definition = Definition(options.flow if options is not None and options.flow else "steps")
-            definition.create(check_steps(flow))
-            plan = definition.plan(self._bindings, step)
-        elif options is not None and options.unresolved == "wait":
-            plan = await self._wait_for_plan(flow, step)
+            plan, encode = self._catalog.own_plan(flow, options)
+            return await self._executor.begin(plan, request, options, caller, encode)
+        if options is not None and options.unresolved == "wait":
+            plan = await self._catalog.wait_for_plan(flow, step)
         else:
-            plan = self.plan(flow, step)
-            if step is None and not plan.mappings:
+            plan = await self._catalog.plan_known(flow, step)
+            if step is None and not plan.mappings and self._store is None:
                 self._plans[flow] = plan
-        return self._executor.start(plan, request, options, caller)
+        return await self._executor.begin(plan, request, options, caller)
 
-    async def _wait_for_plan(self, flow: str, step: str | None) -> Plan:
-        """The plan, as soon as nothing it names is missing."""
-        while True:
-            try:
-                return self.plan(flow, step)
-            except (UnresolvedSteps, UnknownFlow):
-                waiter = asyncio.get_running_loop().create_future()
-                self._changes.setdefault(flow, []).append(waiter)
-                await waiter
+    async def plan_of(self, flow: str, revision: int, step: str | None, steps: bytes | None) -> Plan:
+        """The plan that a stored execution began with; for the executor.
+
+        Args:
+            steps: encoded, of an execution without a registered flow.
+        """
+        if steps is None:
+            return await self._catalog.plan_at(flow, revision, step)
+        return restore_own_plan(flow, steps, step, self._catalog.bindings, self.operations)
+
+    def missing(self, plan: Plan) -> list[str]:
+        """What a plan needs and this process does not have, in words; for the executor."""
+        return self._catalog.bindings.missing(plan.flow, plan.items)
 
 
 def _statuses(execution: Execution | None) -> dict[str, Any] | None:

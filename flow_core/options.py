@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from flow_core.errors import InvalidOption, InvalidStep
 from flow_core.limits import check_count, seconds
@@ -19,7 +19,16 @@ from flow_core.limits import check_count, seconds
 if TYPE_CHECKING:
     from flow_core.operation import Operation
 
-__all__ = ["ExecuteOptions", "ExecutorOptions", "Fallback", "FlowOptions", "OperationOptions", "Retry", "error_names"]
+__all__ = [
+    "Author",
+    "ExecuteOptions",
+    "ExecutorOptions",
+    "Fallback",
+    "FlowOptions",
+    "OperationOptions",
+    "Retry",
+    "error_names",
+]
 
 Seconds = float | timedelta
 MAX_FLOAT: Final = sys.float_info.max
@@ -208,12 +217,32 @@ class ExecuteOptions:
             raise InvalidOption(f'unresolved must be "fail" or "wait", not {self.unresolved!r:.80}')
 
 
+DEFAULT_EXECUTE_OPTIONS: Final = ExecuteOptions()
+
+
+class Author(NamedTuple):
+    """Who changes a flow: as which ``owner``, asked by which ``principal`` (empty: this process itself), and when."""
+
+    owner: str
+    principal: str = ""
+    time_utc: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowOptions:
-    """The options of a `Flow`: its executor, its store (an url or None for memory), and your own values."""
+    """The options of a `Flow`.
+
+    Args:
+        executor: an `Executor`.
+        store: an url or a `flow_core.stores.Store`; None for executions that live in this process only.
+        keep: which finished executions the store keeps: the latest so many, those not older than a timedelta, or (None)
+            all.
+        context: your own values.
+    """
 
     executor: Any = None
     store: Any = None
+    keep: int | timedelta | None = None
     context: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
 
@@ -231,6 +260,10 @@ class ExecutorOptions:
         keep: how many finished executions are remembered, a count or a timedelta.
         budget: seconds of steps driven in one go before other tasks of the loop get their turn.
         drain: seconds that ``stop`` waits for running steps.
+        name: of this executor among those that share a store; None for one that no other process has.
+        lease: seconds without a heartbeat after which others take over its executions.
+        max_recoveries: how often the process of an execution may end without any of its steps having ended in between,
+            before the execution is paused.
     """
 
     flow: Any = None
@@ -242,6 +275,9 @@ class ExecutorOptions:
     keep: int | timedelta = 1_000
     budget: float = 0.001
     drain: float = 25.0
+    name: str | None = None
+    lease: float = 15.0
+    max_recoveries: int = 5
 
     def __post_init__(self) -> None:
         check_count(self.concurrency, "concurrency", least=1)
@@ -249,6 +285,8 @@ class ExecutorOptions:
         check_count(self.queue, "queue", least=1)
         if not isinstance(self.keep, timedelta):
             check_count(self.keep, "keep")
+        check_count(self.max_recoveries, "max_recoveries", least=1)
         seconds(self.budget, "budget")
+        seconds(self.lease, "lease")
         if self.drain != 0:  # 0: cancel at once
             seconds(self.drain, "drain")

@@ -4,15 +4,13 @@ Lives here: the records, the facts about executions and definitions that stores 
 fields that a store does not keep as columns. Does not live here: who writes them, and where.
 
 The encoding is one JSON array ``[version, ...]`` for each record. Only the tags listed here are ever decoded, and
-nothing in a store names code.
+nothing in a store names code. orjson is imported on first use: it costs a third of the package's import time.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from typing import Any, Final, NamedTuple
-
-import orjson
 
 from flow_core.errors import StoreCorrupt
 from flow_core.status import Status
@@ -224,11 +222,15 @@ def _plain(value: Any) -> Any:
 
 def encode(record: Record) -> bytes:
     """Everything of a record but its execution, as versioned JSON."""
+    import orjson
+
     return orjson.dumps([VERSION, *map(_plain, record[1:])])
 
 
 def encode_error(error: ErrorRecord) -> bytes:
     """An error as versioned JSON."""
+    import orjson
+
     return orjson.dumps([VERSION, error.code, error.message, error.type])
 
 
@@ -257,6 +259,8 @@ def decode(kind: int, execution: str, body: bytes) -> Record:
 
 
 def _values(body: bytes, count: int) -> list[Any]:
+    import orjson
+
     values: list[Any]
     try:
         version, *values = orjson.loads(body)

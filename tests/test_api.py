@@ -57,10 +57,10 @@ async def broken(value: Any) -> None:
     ("name", "wanted"),
     [
         ("init", ["options"]),
-        ("create_step", ["flow", "step", "revision"]),
-        ("create_steps", ["flow", "steps", "revision"]),
-        ("delete_step", ["flow", "step", "revision"]),
-        ("replace_step", ["flow", "old", "new", "revision"]),
+        ("create_step", ["flow", "step", "revision", "author"]),
+        ("create_steps", ["flow", "steps", "revision", "author"]),
+        ("delete_step", ["flow", "step", "revision", "author"]),
+        ("replace_step", ["flow", "old", "new", "revision", "author"]),
         ("lookup", ["flow"]),
         ("execute", ["flow", "request", "options", "fields"]),
         ("call", ["flow", "request", "fields"]),
@@ -109,7 +109,7 @@ def test_flow_row_works_end_to_end() -> None:
         ("result", ["flow", "id", "step"]),
         ("stop", ["drain"]),
         ("restart", ["flow", "id", "step"]),
-        ("list", ["flow", "status", "limit", "cursor"]),
+        ("list", ["flow", "status", "since", "limit", "cursor"]),
         ("wait", ["flow", "id"]),
         ("explain", ["flow", "id"]),
     ],
@@ -132,7 +132,7 @@ def test_executor_row_works_without_a_flow() -> None:
             assert await executor.status(name, number) is Status.SUCCESS
             assert await executor.result(name, number, "b") == b"3"
             assert await executor.wait(name, number) is Status.SUCCESS
-            assert await executor.list(name) == [execution]
+            assert [found.execution for found in (await executor.list(name)).items] == [execution.id]
             assert (await executor.explain(name, number)).status is Status.SUCCESS
             assert await (await executor.restart(name, number)) == 3
             with pytest.raises(StepFailed):

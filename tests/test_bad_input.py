@@ -54,7 +54,7 @@ async def snapshot(flow: Flow) -> tuple[Any, ...]:
     steps = [await flow.lookup(name) for name in names]
     revisions = [await flow.revision(name) for name in names]
     unresolved = [await flow.unresolved(name) for name in names]
-    executions = [(run.id, run.status) for run in await flow.executor.list()]
+    executions = [(found.execution, found.status) for found in (await flow.executor.list()).items]
     counted = flow.executor.statistics()
     return names, steps, revisions, unresolved, executions, counted.executions_started, counted.executions_live
 

@@ -96,7 +96,9 @@ def test_register_execute_and_read(flow: Any) -> None:
     assert execution.wait() is Status.SUCCESS
     assert execution.over and execution.counts[0] == 2  # what the core tells is read through
     assert flow.flows() == ["f"] and [step.id for step in flow.lookup("f")] == ["a", "b"]
-    assert flow.executor.list("f") == [execution] and hash(flow.executor.list("f")[0]) == hash(execution)
+    assert [found.execution for found in flow.executor.list("f").items] == [execution.id]
+    assert flow.executor.find("f", execution.id) == execution
+    assert hash(flow.executor.find("f", execution.id)) == hash(execution)
     assert flow.executor.status("f", execution.id) is Status.SUCCESS
     assert "fill:" in flow.to_mermaid("f", execution)
     assert flow.executor.statistics().executions_ended == 1
@@ -288,7 +290,7 @@ def test_a_thread_that_waits_for_something_else_hears_of_the_end() -> None:
     flow.create_step("f", Step("a", double, after="never"))
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(flow.execute, "f", unresolved="wait")
-        while not flow._target._changes:  # until it is on the loop and waits there
+        while not flow._target._catalog._waiters:  # until it is on the loop and waits there
             flow.flows()
         flow.stop(drain=0)
         with pytest.raises(ExecutorStopped):

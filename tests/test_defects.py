@@ -148,7 +148,7 @@ def test_07_no_success_is_reported_on_failure(error: type[BaseException]) -> Non
             with pytest.raises(StepFailed) as caught:
                 await flow.execute("f")
             assert type(caught.value.__cause__) is error
-            assert (await flow.executor.list("f"))[0].status is Status.FAILURE
+            assert (await flow.executor.list("f")).items[0].status is Status.FAILURE
 
     run_virtual(main())
 

@@ -131,7 +131,7 @@ def test_17_an_id_used_again_does_not_overwrite_and_executions_can_be_listed_and
                 await flow.execute("f", 2, id="x")
             gate.open()
             assert await handle == 1 and handle.step_status_of("b") is Status.SUCCESS
-            assert await flow.executor.list("f") == [handle]
+            assert [found.execution for found in (await flow.executor.list("f")).items] == [handle.id]
 
     run_virtual(main())
 

@@ -19,6 +19,12 @@ from tests.aio import run
 README = Path(__file__).resolve().parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+PAGES = {page.name: page.read_text(encoding="utf-8") for page in sorted((README.parent / "docs").glob("*.md"))}
+MORE = [
+    (name, source)
+    for name, text in PAGES.items()
+    for source in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+]
 
 pytestmark = pytest.mark.skipif(not TEXT, reason="the README is not beside the tests")
 
@@ -47,6 +53,11 @@ def test_block(number: int):
     perform(BLOCKS[number])
 
 
+@pytest.mark.parametrize(("page", "source"), MORE, ids=[f"{name}-{at}" for at, (name, _) in enumerate(MORE)])
+def test_block_of_a_page(page: str, source: str):
+    perform(source)
+
+
 def test_the_first_example_is_short_and_says_what_it_says(capsys: pytest.CaptureFixture[str]):
     assert len(BLOCKS[0].splitlines()) <= 12
     perform(BLOCKS[0])
@@ -66,7 +77,7 @@ def test_a_failing_block_fails():
 
 
 def test_the_tree_of_errors_names_every_class():
-    tree = TEXT.partition("## Errors")[2].partition("```python")[0]
+    tree = PAGES["errors.md"]
     classes = {name for name in errors.__all__ if isinstance(getattr(errors, name), type)}
     assert classes <= set(re.findall(r"\w+", tree))
 
@@ -74,11 +85,13 @@ def test_the_tree_of_errors_names_every_class():
 def test_it_is_no_longer_than_somebody_reads():
     lines = TEXT.splitlines()
     assert len(lines) <= 300
-    assert max(map(len, lines)) <= 120
+    for text in (TEXT, *PAGES.values()):
+        assert max(len(line) for line in text.splitlines() if not line.startswith("|")) <= 120
 
 
 def test_every_file_it_names_exists():
     root = README.parent
-    for name in ("scripts/demo", "scripts/test", "examples", "CONTRIBUTING.md", "LICENSE", "benchmarks/README.md"):
+    for name in ("scripts/demo", "scripts/test", "examples", "CONTRIBUTING.md", "LICENSE", "benchmarks/README.md",
+        "docs/durability.md", "docs/errors.md", "docs/speed.md"):  # fmt: skip
         assert name in TEXT
         assert (root / name).exists(), name

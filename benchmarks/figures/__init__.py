@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 HERE = Path(__file__).parent
-NAMES = ("plan", "million", "memory", "growth", "register", "imports", "lag", "graph", "rpc")
+NAMES = ("plan", "million", "memory", "growth", "register", "imports", "lag", "graph", "store", "durable", "rpc")
 
 
 def load(name: str) -> ModuleType:

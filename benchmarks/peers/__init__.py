@@ -7,6 +7,7 @@ A peer file has literals that are read without importing it (its library may be 
     modes     = {"mode": "async"}          # how it can be used -> what its steps are: "async" or "sync"
     variants  = ("noop", "suspend")        # sync engines cannot suspend a step
     limits    = {"chain": 300}             # optional: largest size (executions, for `small`) worth waiting for
+    shapes    = ("durable",)               # optional: those it takes part in; without it all but `durable`
     checks    = "order"                    # optional: the peer cannot hand a step its first predecessor's output
 
 and functions, plain or `async`:
@@ -25,7 +26,7 @@ from pathlib import Path
 from types import ModuleType
 
 HERE = Path(__file__).parent
-NAMES = ("flow_core", "asyncio", "graphlib", "langgraph", "dask", "hamilton", "taskflow", "dbos")
+NAMES = ("flow_core", "flow_core_sqlite", "asyncio", "graphlib", "langgraph", "dask", "hamilton", "taskflow", "dbos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Peer:
     variants: tuple[str, ...]
     limits: dict[str, int] = field(default_factory=dict)
     checks: str = "order and inputs"
+    shapes: tuple[str, ...] = ("chain", "fan", "random", "small", "grow")
 
     @property
     def install(self) -> str:

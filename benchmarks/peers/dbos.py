@@ -20,7 +20,8 @@ label = "DBOS (SQLite)"
 requires = ("dbos",)
 modes = {"sqlite": "async"}
 variants = ("noop", "suspend")
-limits = {"chain": 200, "fan": 202, "random": 200, "small": 30, "grow": 1_000}
+shapes = ("chain", "fan", "random", "small", "grow", "durable")
+limits = {"chain": 200, "fan": 202, "random": 200, "small": 30, "grow": 1_000, "durable": 60}
 
 
 @dataclass(slots=True)

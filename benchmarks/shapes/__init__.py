@@ -9,7 +9,7 @@ from types import ModuleType
 
 from benchmarks.workload import Case, Dag
 
-NAMES = ("chain", "fan", "random", "small", "grow")
+NAMES = ("chain", "fan", "random", "small", "grow", "durable")
 
 
 def load(name: str) -> ModuleType:

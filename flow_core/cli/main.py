@@ -51,6 +51,10 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=7, help="of the services' latencies (default: %(default)s)")
     demo.add_argument("--speed", type=positive, default=1.0, help="2 is twice as fast (default: %(default)g)")
     demo.add_argument("--plain", action="store_true", help="lines of text, no live table")
+    demo.add_argument("--crash", action="store_true", help="another story: a process is killed, another one goes on")
+    doctor = commands.add_parser("doctor", help="look whether a store is sound", description=DOCTOR)
+    doctor.add_argument("url", metavar="URL", help="sqlite:///flow.db, postgresql://...")
+    doctor.add_argument("--json", action="store_true", help="print what was found as one JSON object")
     run = commands.add_parser("run", help="execute a WfFormat 1.5 file", description=RUN)
     run.add_argument("file", metavar="FILE", help="WfFormat 1.5 JSON, as in the WfInstances collection")
     run.add_argument("--speedup", type=positive, default=100.0, help="seconds / this (default: %(default)g)")
@@ -61,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 DEMO = "Runs a checkout flow of local, rpc and pubsub steps inside this process; takes about six seconds."
+DOCTOR = "Checks a store of executions and says what is in it. Opening it creates or migrates it. Exit code 1: damaged."
 RUN = "Executes a recorded workflow: each task becomes a step that sleeps its runtime / SPEEDUP."
 
 
@@ -85,6 +90,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(asked: argparse.Namespace) -> int:
+    if asked.command == "doctor":
+        from flow_core.cli.doctor import doctor
+
+        return FAILED if doctor(asked.url, as_json=asked.json) else 0
+    if asked.command == "demo" and asked.crash:
+        from flow_core.cli.crash import crash_demo
+
+        return 0 if crash_demo() == 1 else FAILED
     if asked.command == "demo":
         from flow_core.cli.demo import demo
 

@@ -3,14 +3,14 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
-from flow_core.core.crew cimport Crew
+from flow_core.core.gate cimport Gate
 from flow_core.core.run cimport Run
 from flow_core.core.seat cimport Seat
 from flow_core.core.stepping cimport Outcome
 from flow_core.core.task cimport Activity, StepTask
 
 
-cdef class Driver(Crew):
+cdef class Driver(Gate):
     cdef object context_type            # class of the first argument of operations
     cdef object encode                  # value -> bytes
     cdef list seats                     # one per level of nesting
@@ -21,7 +21,6 @@ cdef class Driver(Crew):
     cdef int get_up(self, Seat seat) except -1
     cdef int go_along(self, Run run) except -1
     cdef int drive_steps(self, Run run, Seat seat) except -1
-    cdef int conclude(self, Run run) except -1
     # one step
     cdef int start_other(self, Run run, uint32_t v, Seat seat) except -1
     cdef int call_step(self, Run run, uint32_t v, Activity activity, object value, Seat seat) except -1

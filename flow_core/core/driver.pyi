@@ -2,13 +2,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from flow_core.core.crew import Crew
+from flow_core.core.gate import Gate
 from flow_core.core.plan import Plan
 from flow_core.core.run import Run
 from flow_core.core.status_table import StatusTable
 from flow_core.core.task import StepTask
 
-class Driver(Crew):
+class Driver(Gate):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,

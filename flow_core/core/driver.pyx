@@ -9,6 +9,8 @@ condition, a step with a policy, a thread — goes to the *handler*, an object o
     handler.changed(run)                        a watched run went on
     handler.activity_ended(run, index, activity, ok, value)                   a fallback or a compensation is over
     handler.submit(task, function, arguments)   run this in the worker pool, then `post_outcome`
+    handler.step_held(run, index, value, attempt, started, ended, last)       of a durable run, see `Gate`
+    handler.step_skipped(run, index), handler.step_announced(run, index, value)      of a durable run
     handler.settled(run)                        every step ended, and not all of them plainly
     handler.ended(run)                          the execution is over
     handler.timer(key)                          a timer set with `set_timer` rang
@@ -24,13 +26,13 @@ from flow_core.core.calls cimport call_of, called_or_error, coroutine_of, kind_o
 from flow_core.core.counters cimport counter_bump
 from flow_core.core.ledger cimport LATE_OUTCOMES, STEPS_ENDED, STEPS_SUSPENDED
 from flow_core.core.plan cimport (
-    FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan,
+    FLAG_ONCE, FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan,
     StepSpec,
 )
 from flow_core.core.run cimport INTENT_ABORT, INTENT_RUN
-from flow_core.core.slab cimport FILL, FLOW_DEBUG, run_pop, run_prefetch, run_succeed
+from flow_core.core.slab cimport FILL, FLOW_DEBUG, HELD, run_pop, run_prefetch, run_succeed
 from flow_core.core.seat cimport current_context, seat_touched
-from flow_core.core.status_table cimport PAUSED, PENDING, RUNNING, SUCCESS, status_move_byte
+from flow_core.core.status_table cimport PENDING, RUNNING, SUCCESS, status_move_byte
 from flow_core.core.stepping cimport (
     OUT_RAISED, OUT_RETURNED, OUT_WAITS, PYGEN_RETURN, PyIter_Send, PySendResult, outcome_of,
 )
@@ -47,7 +49,7 @@ cdef enum:
     MOST_SEATS = 16
 
 
-cdef class Driver(Crew):
+cdef class Driver(Gate):
     """See the module.
 
     Args:
@@ -110,7 +112,7 @@ cdef class Driver(Crew):
         cdef bint called = self.called
         self.called = False
         run.now = self.now
-        if run.queued and run.row.intent == INTENT_RUN and not run.over:
+        if run.queued and run.row.intent == INTENT_RUN and run.holds == 0 and not run.over:
             if self.spent or self.depth >= MOST_SEATS:
                 return self.park(run)
             if run.filled < run.count:
@@ -156,7 +158,7 @@ cdef class Driver(Crew):
         cdef int32_t source
         cdef uint32_t v
         cdef Py_ssize_t held = self.running
-        while run.queued and run.row.intent == INTENT_RUN:
+        while run.queued and run.row.intent == INTENT_RUN and run.holds == 0:
             if self.running >= self.limit:
                 return self.block(run)
             if self.contended and self.running > held:
@@ -201,18 +203,14 @@ cdef class Driver(Crew):
                 self.running -= 1
                 counter_bump(self.cells, STEPS_ENDED)
                 run.steps[v].ended = self.now
-                run_succeed(run, v, out)
+                if not run.durable:
+                    run_succeed(run, v, out)
+                    continue
+                value = <object>out
+                Py_DECREF(value)
+                self.hold(run, v, value)
             else:
                 self.after_first(run, v, ACTIVITY_ATTEMPT, outcome_of(sent, &out), out, seat)
-        return 0
-
-    cdef int conclude(self, Run run) except -1:
-        """Every step has ended: so does the execution, when nothing but plain success happened and nothing is left."""
-        if run.tasks is NULL and not run.over and run.row.status != PAUSED:
-            if run.machine is None and run.row.failed == 0 and not run.doomed:
-                self.finish(run, SUCCESS)
-            else:
-                self.handler.settled(run)
         return 0
 
     # --- one step, in all its forms ---------------------------------------------------------------------------------
@@ -226,7 +224,7 @@ cdef class Driver(Crew):
             value = run.input_of(v)
             if spec.flags & FLAG_WHEN and not run.plan.policies[v].condition(value):
                 run.skip(v)
-                return 0
+                return 0 if not run.durable else self.handler.step_skipped(run, v) or 0
         except BaseException as raised:
             error = raised
         self.take_slot(run, v)
@@ -240,6 +238,9 @@ cdef class Driver(Crew):
                 error = raised
         if error is not None:
             return self.ended(run, v, ACTIVITY_ATTEMPT, OUT_RAISED, error)
+        if spec.flags & FLAG_ONCE and run.durable:
+            self.free_slot(run, v)                  # until its start is committed: `start_activity` takes one again
+            return self.handler.step_announced(run, v, value) or 0
         return self.call_step(run, v, ACTIVITY_ATTEMPT, value, seat)
 
     cdef int call_step(self, Run run, uint32_t v, Activity activity, object value, Seat seat) except -1:
@@ -329,14 +330,17 @@ cdef class Driver(Crew):
         if outcome == OUT_RAISED:
             self.handler.step_failed(run, v, value)
             return 0
-        Py_INCREF(value)
-        run_succeed(run, v, <PyObject*>value)
-        if spec.flags & FLAG_POLICY:
+        if run.durable:
+            self.hold(run, v, value)
+        else:
+            Py_INCREF(value)
+            run_succeed(run, v, <PyObject*>value)
+        if spec.flags & FLAG_POLICY and (run.steps[v].status == SUCCESS or run.steps[v].apart == HELD):
             self.handler.step_succeeded(run, v)
         return 0
 
     def start_activity(self, Run run not None, uint32_t index, int activity, object value):
-        """Start the fallback or the compensation of a step with an input value."""
+        """Start the fallback or the compensation of a step, or an attempt that was announced, with an input value."""
         cdef Seat seat
         self.refuse_foreign(run)
         run.index_of(index, -1)

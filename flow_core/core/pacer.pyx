@@ -169,6 +169,12 @@ cdef class Pacer(Scheduler):
         self.look()
         return self.now
 
+    @property
+    def ahead(self):
+        """UTC seconds minus loop seconds, as of now."""
+        self.look()
+        return <double>self.wall() - self.now
+
     cdef int arm(self) except -1:
         """Set the loop's timer to the earliest deadline, when that is earlier than what it is set to."""
         cdef double at = self.timers.next_c()

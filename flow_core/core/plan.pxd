@@ -29,6 +29,7 @@ cpdef enum Flag:
     FLAG_NO_SLOT = 4        # holds no slot of the concurrency limits (it waits for other executions)
     FLAG_ALLOW_FAIL = 8     # its failure counts as an end like any other for its successors
     FLAG_POLICY = 16        # the policy wants to hear of the start and of success, too
+    FLAG_ONCE = 32          # delivery="at_most_once": in a durable run each start is committed first
 
 cdef extern from "flow_core/slab.hpp" namespace "flow" nogil:
     cdef struct StepState:          # of one step in one run

@@ -28,6 +28,7 @@ class Flag(IntEnum):
     FLAG_NO_SLOT = 4
     FLAG_ALLOW_FAIL = 8
     FLAG_POLICY = 16
+    FLAG_ONCE = 32
 
 class Plan:
     @property

@@ -29,6 +29,11 @@ cdef class Run(Slab):
     cdef void* tasks                        # list of StepTasks under way, newest first; owned references
     cdef PyObject* table                    # whose row it has; owned, and out of the garbage collector's reach
     cdef int64_t slot                       # row in the table, -1: none
+    # --- of a durable run: what happened has to be committed before anything follows from it
+    cdef public bint durable
+    cdef readonly bint ending               # its last outcomes and its end are on their way to the store
+    cdef readonly uint32_t held             # steps whose outcome is on its way; RUNNING until it has arrived
+    cdef public int holds                   # moves of its machine that are on their way: no step starts meanwhile
     cdef readonly uint32_t limit            # most steps running at the same time
     cdef bint watched                       # somebody wants to hear when it went on
     cdef bint parked                        # waits in one of the driver's queues

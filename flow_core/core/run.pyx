@@ -5,11 +5,11 @@ to do about a failure (floor 1), calling anything (`Driver`).
 """
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 from flow_core.core.graph cimport Graph
 from flow_core.core.plan cimport FROM_OUTSIDE, FROM_PREDECESSORS, FROM_REQUEST, JOIN_ANY, Plan
-from flow_core.core.slab cimport run_output, run_pop, run_push, run_succeed
+from flow_core.core.slab cimport HELD, run_output, run_pop, run_push, run_succeed
 from flow_core.core.status_table cimport (
     ABORTED, ExecutionRow, FAILURE, PENDING, RUNNING, SKIPPED, STATUS_COUNT, STOPPED, SUCCESS, StatusTable,
     status_load, status_move_byte, status_store,
@@ -113,12 +113,15 @@ cdef class Run(Slab):
         cdef Graph g = self.plan.graph
         self.fill(self.count)
         for v in range(self.count):
+            if self.steps[v].apart == HELD:         # it has its outcome, which counts
+                continue
             if self.steps[v].status == PENDING or self.steps[v].status == RUNNING:
                 self.steps[v].status = <uint8_t>status
                 self.steps[v].ended = self.now
                 for k in range(g.succ_ptr[v], g.succ_ptr[v + 1]):
                     self.steps[g.succ[k]].waiting -= 1
-        self.left = self.row.running = self.queued = 0
+        self.left = self.row.running = self.held
+        self.queued = 0
 
     def doom(self):
         """A step failed for good: what has not started is skipped, except ``join="done"`` steps (clean-ups)."""
@@ -133,8 +136,8 @@ cdef class Run(Slab):
 
     @property
     def finished(self):
-        """Whether every step has ended."""
-        return self.left == 0
+        """Whether every step has ended. Those whose outcome is on its way to the store have."""
+        return self.left == self.held
 
     def attempt(self, index):
         """Number of the step's current or last attempt, from 1."""
@@ -160,22 +163,37 @@ cdef class Run(Slab):
     def output(self, index):
         """Output value of a step; None when it has none (yet)."""
         cdef uint32_t v = self.index_of(index, -1)
-        return <object>self.steps[v].output if self.steps[v].output is not NULL else None
+        if self.steps[v].output is NULL or self.steps[v].apart == HELD:
+            return None
+        return <object>self.steps[v].output
 
     def has_output(self, index):
         """Whether a step has an output, which may be None."""
-        return self.steps[self.index_of(index, -1)].output is not NULL
+        cdef uint32_t v = self.index_of(index, -1)
+        return self.steps[v].output is not NULL and self.steps[v].apart != HELD
 
-    def recall(self, index, object value):
-        """A step that has not run counts as succeeded with ``value``: its outcome is known from before."""
+    def recall(self, index, object value, long attempt=1, started=None, ended=None):
+        """A step that has not run counts as succeeded with ``value``: its outcome is known from before.
+
+        Args:
+            attempt: number of the attempt that succeeded.
+            started, ended: loop seconds; those of the run's start when None.
+        """
         cdef uint32_t v = self.index_of(index, PENDING)
+        cdef double begun = <double>self.row.started_ns * 1e-9
         Py_INCREF(value)
         run_output(self, v, <PyObject*>value)
-        self.steps[v].status = SUCCESS
+        self.steps[v].status, self.steps[v].apart = SUCCESS, False
+        self.steps[v].retries = <uint16_t>max(0, min(attempt - 1, 0xFFFF - 1))
         self.row.succeeded += 1
         self.left -= 1
-        self.steps[v].started = self.steps[v].ended = <double>self.row.started_ns * 1e-9
+        self.steps[v].started = begun if started is None else started
+        self.steps[v].ended = begun if ended is None else ended
         self.settle(v, True)
+
+    def backdate(self, double started):
+        """It began at this loop time, in another process perhaps."""
+        self.row.started_ns = <int64_t>(started * 1e9)
 
     def ask(self, int intent):
         """Set what is asked of the execution; the driver reads it before each start. Any thread may, without a lock."""

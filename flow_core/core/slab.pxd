@@ -28,6 +28,10 @@ cdef extern from *:
 cdef enum:
     FILL = 1 << 16          # rows filled in one turn, some 2 MB
 
+cdef enum:                  # StepState.apart: why a step is in none of the queues; 0 for no reason
+    WAITS_FOR_RETRY = 1     # PENDING until its timer rings
+    HELD = 2                # RUNNING until its outcome has been committed
+
 
 cdef class Slab:
     # --- what it runs

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from flow_core.engine.events import CancelTimer, Command, SetTimer, Timer
 
-__all__ = ["Alarms"]
+__all__ = ["EXECUTION", "GRACE", "GRACE_TIMER", "RETRY", "TOTAL", "Alarms"]
+
+#: Seconds that cancelled coroutines get to clean up before the execution ends without them.
+GRACE = 1.0
+
+#: Kinds of the timers of a step: until its next attempt, until all its attempts have to be over.
+RETRY, TOTAL = "retry", "total"
+#: Until the execution has to be over; until it goes on without coroutines that clean up.
+EXECUTION: Timer = ("execution", 0)
+GRACE_TIMER: Timer = ("grace", 0)
 
 
 class Alarms:

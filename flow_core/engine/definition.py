@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 
 from flow_core.core.plan import Plan
 from flow_core.core.topology import Topology
+from flow_core.engine.bindings import Bindings
 from flow_core.engine.outputs import Outputs
-from flow_core.engine.plan import Bindings, compile_plan
+from flow_core.engine.plan import compile_plan
 from flow_core.errors import (
     DuplicateStep,
     LimitExceeded,
@@ -202,12 +203,13 @@ class Definition:
         """Ids that steps name and nobody registered yet -> the steps that name them."""
         return self.topology.unresolved()
 
-    def plan(self, bindings: Bindings, start: str | None = None) -> Plan:
+    def plan(self, bindings: Bindings, start: str | None = None, *, lenient: bool = False) -> Plan:
         """The plan of the current revision, compiled once.
 
         Args:
             bindings: predicates and callables that steps refer to by name.
             start: only this step and its descendants.
+            lenient: predicates may be missing: for executions that are only looked at, or that began elsewhere.
 
         Raises:
             UnresolvedSteps: named steps are missing.
@@ -223,7 +225,9 @@ class Definition:
                 self._get(start)
             self._refuse_unresolved()
             with self._blamed():
-                plan = compile_plan(self.name, self.revision, self.topology, bindings, start)
+                plan = compile_plan(self.name, self.revision, self.topology, bindings, start, lenient=lenient)
+            if lenient and bindings.missing(self.name, plan.items):
+                return plan  # for this once: others want to hear of what is missing
             while len(self._plans) >= MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
             self._plans[start] = plan

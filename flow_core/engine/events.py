@@ -21,6 +21,12 @@ __all__ = [
     "Event",
     "Finish",
     "GoOn",
+    "Note",
+    "NoteAttempt",
+    "NoteCompensation",
+    "NoteEnding",
+    "NotePause",
+    "NoteStep",
     "PauseAsked",
     "ResumeAsked",
     "SetTimer",
@@ -83,7 +89,9 @@ class TimerRang:
 
 @dataclass(frozen=True, slots=True)
 class PauseAsked:
-    """No new step may start; running ones finish."""
+    """No new step may start; running ones finish. ``reason`` is for people."""
+
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +180,55 @@ class Finish:
     error: BaseException | None = None
 
 
-Command = SetTimer | CancelTimer | StartActivity | CancelStep | CancelTasks | DetachTasks | GoOn | Finish
+# --- commands that say what has just been decided, for executions that are kept in a store. In front of the commands
+# that follow from it; a floor 2 without a store passes over them.
+
+
+@dataclass(frozen=True, slots=True)
+class NoteAttempt:
+    """Attempt number ``attempt`` failed; after ``delay`` seconds follows another. None: the fallback does."""
+
+    step: int
+    attempt: int
+    delay: float | None
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class NoteStep:
+    """A step got its outcome by something else than a plain success: ``value`` is its output or its error."""
+
+    step: int
+    status: Status
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class NotePause:
+    """It is paused from here on, or (``paused=False``) goes on."""
+
+    paused: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteEnding:
+    """It was decided from outside how the execution ends."""
+
+    status: Status
+    rollback: bool
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class NoteCompensation:
+    """The compensation of a step has run, with this error or none."""
+
+    step: int
+    error: BaseException | None
+
+
+Note = NoteAttempt | NoteStep | NotePause | NoteEnding | NoteCompensation
+Command = (
+    SetTimer | CancelTimer | StartActivity | CancelStep | CancelTasks | DetachTasks | GoOn | Finish | Note
+)  # fmt: skip

@@ -18,8 +18,8 @@ for `GRACE` seconds at most. ROLLING_BACK: compensations run one at a time, in r
 output of its step as input; no timeout cuts that short, and of all requests only a stop does. Whatever decided the end
 first stays the reason of it, or the cause of the reason.
 
-Lives here: that theory as code, with `check` for its invariants. Does not live here: performing commands (floor 2),
-computing delays (``engine/policy.py``), the book of timers (``engine/alarms.py``).
+Lives here: that theory as code. Does not live here: performing commands (floor 2), computing delays
+(``engine/policy.py``), the book of timers (``engine/alarms.py``), what must always hold (``engine/invariants.py``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from typing import Any, ClassVar
 from flow_core.core.run import Intent, Run
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
-from flow_core.engine.alarms import Alarms
+from flow_core.engine.alarms import EXECUTION, GRACE, GRACE_TIMER, RETRY, TOTAL, Alarms
+from flow_core.engine.invariants import check
 from flow_core.engine.plan import StepPolicy
 from flow_core.engine.policy import next_delay, resolve_retry
 from flow_core.engine.verdicts import aborted, step_failed, stopped, timed_out
@@ -40,14 +41,7 @@ from flow_core.options import Retry
 from flow_core.status import Status
 from flow_core.step import Step
 
-__all__ = ["GRACE", "Machine", "Phase"]
-
-#: Seconds that cancelled coroutines get to clean up before the execution ends without them.
-GRACE = 1.0
-
-RETRY, TOTAL = "retry", "total"
-EXECUTION: e.Timer = ("execution", 0)
-GRACE_TIMER: e.Timer = ("grace", 0)
+__all__ = ["Machine", "Phase"]
 
 
 class Phase(Enum):
@@ -79,6 +73,8 @@ class Machine:
         self.timeout = timeout
         self.phase = Phase.FORWARD
         self.paused = False
+        #: Why it is paused, for people.
+        self.reason = ""
         #: How the execution will end, as far as decided: the first failure, the abort, the stop.
         self.verdict: tuple[Status, BaseException | None] = (Status.SUCCESS, None)
         #: Last error of each step that failed at least once.
@@ -87,6 +83,8 @@ class Machine:
         self.recovered: set[int] = set()
         #: Errors of compensations; they never hide the first error.
         self.compensation_errors: dict[int, BaseException] = {}
+        #: Steps whose compensation has run.
+        self.compensated: set[int] = set()
         #: Steps whose total_timeout is over while an attempt runs: no other follows.
         self.out_of_time: set[int] = set()
         #: Fallbacks and compensations that wait for the resume.
@@ -151,6 +149,7 @@ class Machine:
         if delay is None:
             self._give_up(step, error)
         else:
+            self._out.append(e.NoteAttempt(step, self.run.attempt(step), delay, error))
             self.run.retry(step)
             self._alarms.set((RETRY, step), delay)
 
@@ -181,10 +180,12 @@ class Machine:
         except Exception:  # there is no input to give: the error said so
             self._fail(step, error)
         else:
+            self._out.append(e.NoteAttempt(step, self.run.attempt(step), None, error))
             self._start(e.StartActivity(step, Activity.ACTIVITY_FALLBACK, value))
 
     def _fail(self, step: int, error: BaseException) -> None:
         """The step failed for good."""
+        self._out.append(e.NoteStep(step, Status.FAILURE, error))
         self._alarms.cancel((TOTAL, step))
         self.run.fail(step)
         policy = self._policy(step)
@@ -207,8 +208,11 @@ class Machine:
 
     def _on_activity(self, event: e.ActivityEnded) -> None:
         if event.activity == Activity.ACTIVITY_COMPENSATION:
-            if not event.ok:
-                self.compensation_errors[event.step] = event.value
+            error = None if event.ok else event.value
+            if error is not None:
+                self.compensation_errors[event.step] = error
+            self.compensated.add(event.step)
+            self._out.append(e.NoteCompensation(event.step, error))
             self._compensate_next()
             return
         if self.run.step_status(event.step) != Status.RUNNING:
@@ -217,6 +221,7 @@ class Machine:
         policy = self._policy(event.step)
         if event.ok and policy is not None and policy.recovers:
             self.recovered.add(event.step)
+            self._out.append(e.NoteStep(event.step, Status.SUCCESS, event.value))
             self.run.succeed(event.step, event.value)
             self._out.append(e.GoOn())
             return
@@ -237,7 +242,7 @@ class Machine:
             int(step)
             for step in self.run.plan.graph.order()
             if step in policies and policies[step].compensation is not None
-            and self.run.step_status(step) == Status.SUCCESS
+            and self.run.step_status(step) == Status.SUCCESS and step not in self.compensated
         ]  # fmt: skip
         if self.to_compensate:
             self.phase = Phase.ROLLING_BACK
@@ -284,8 +289,10 @@ class Machine:
         if self.run.status_number not in (Status.PENDING, Status.RUNNING):
             raise IllegalMove(f"an execution that is {Status(self.run.status_number).name} can't be paused")
         self.paused = True
+        self.reason = event.reason
         self.run.ask(Intent.INTENT_PAUSE)
         self.run.move(Status.PAUSED)
+        self._out.append(e.NotePause(True, event.reason))
         self._alarms.freeze(but=GRACE_TIMER)
 
     def _on_resume(self, event: e.ResumeAsked) -> None:
@@ -294,6 +301,7 @@ class Machine:
 
     def _resume(self) -> None:
         self.paused = False
+        self._out.append(e.NotePause(False))
         self.run.ask(Intent.INTENT_ABORT if self.phase is Phase.CANCELLING else Intent.INTENT_RUN)
         self.run.move(Status.RUNNING)
         self._alarms.thaw()
@@ -319,6 +327,8 @@ class Machine:
             self.paused = False
             self.run.move(Status.RUNNING)
         self._decide(status, error)
+        if status is not Status.STOPPED:  # a stop is no end: who starts again goes on with it
+            self._out.append(e.NoteEnding(self.verdict[0], rollback, self.verdict[1] or error))
         self.phase = Phase.CANCELLING
         self.rollback = rollback
         self.run.ask(Intent.INTENT_ABORT)
@@ -356,26 +366,9 @@ class Machine:
         policy: StepPolicy | None = self.run.plan.policies.get(step)
         return policy
 
-    # --- invariants ---------------------------------------------------------------------------------------------------
-
     def check(self) -> None:
         """Verify what must hold after every event; raises AssertionError. For tests."""
-        self.run.check()
-        self._alarms.check()
-        assert self.paused == self._alarms.is_frozen, "timers are frozen exactly while it is paused"
-        assert self.paused or not self.waiting, "something waits for a resume, but nothing is paused"
-        for kind, step in [*self.timers, *self.frozen]:
-            status = Status(self.run.step_status(step)) if kind in (RETRY, TOTAL) else Status.PENDING
-            assert status is Status.PENDING or (kind == TOTAL and status is Status.RUNNING), (
-                f"step {step} has a timer {kind!r}, but it is {status.name}"
-            )
-        if self.phase in (Phase.CANCELLING, Phase.ROLLING_BACK, Phase.OVER):
-            assert self.run.finished, f"it is {self.phase.value}, but has steps that have not ended"
-        assert GRACE_TIMER not in self.timers or self.phase is Phase.CANCELLING, "grace, but nothing was cancelled"
-        if self.phase is Phase.OVER:
-            assert not (self.timers or self.frozen or self.waiting or self.to_compensate), "something outlives it"
-        for step in self.recovered:
-            assert self.run.step_status(step) == Status.SUCCESS, f"step {step} was recovered, but did not succeed"
+        check(self)
 
     _ON: ClassVar[dict[type, Callable[[Machine, Any], None]]] = {
         e.StepStarted: _on_started,

@@ -3,64 +3,28 @@
 Plain steps are described by the core itself (`Plan.compile`); this module describes the others: operations that take
 bytes, steps with a policy, inputs by name, sub-plans that start in the middle.
 
-Lives here: what names mean (inputs, predicates, local callables) and the `StepPolicy` of a step. Does not live here:
-when a policy acts (``engine/policy.py``, ``engine/execution.py``).
+Lives here: what names of inputs mean, and the `StepPolicy` of a step. Does not live here: what names of callables mean
+(``engine/bindings.py``), when a policy acts (``engine/policy.py``, ``engine/execution.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
 from flow_core.core.graph import Graph
-from flow_core.core.plan import Flag, Join, Kind, Plan, Source
+from flow_core.core.plan import Flag, Join, Plan, Source
 from flow_core.core.task import Activity
 from flow_core.core.topology import Topology
-from flow_core.errors import InvalidStep, did_you_mean
-from flow_core.operation import LocalOperation, Operation
-from flow_core.options import Retry
+from flow_core.engine.bindings import Bindings, Call, roles
+from flow_core.errors import InvalidStep, MissingInput, UnknownStep, did_you_mean
+from flow_core.options import ExecuteOptions, Retry
 from flow_core.step import REQUEST, Step
 
-__all__ = ["Bindings", "StepPolicy", "compile_plan", "outside_inputs"]
+__all__ = ["Bindings", "StepPolicy", "check_start", "compile_plan", "outside_inputs"]
 
-Call = tuple[int, int, Callable[..., Any] | None]
 _JOINS = {"all": Join.JOIN_ALL, "any": Join.JOIN_ANY, "done": Join.JOIN_DONE}
-
-
-class Bindings:
-    """Names that steps use -> the callables of this process: predicates (``when=``) and local operations."""
-
-    __slots__ = ("functions", "predicates", "version")
-
-    def __init__(self) -> None:
-        self.functions: dict[str, Callable[..., Any]] = {}
-        self.predicates: dict[str, Callable[[Any], bool]] = {}
-        #: Grows with every change: plans compiled before it are stale.
-        self.version = 0
-
-    def call_of(self, operation: Operation) -> Call:
-        """(kind, arity, callable) behind an operation; the callable is None for a local one nobody bound."""
-        if not isinstance(operation, LocalOperation):
-            return Kind.KIND_OPERATION, 2, operation.execute
-        if operation.function is None:
-            function = self.functions.get(operation.name)
-            if function is None:
-                return Kind.KIND_UNBOUND, 1, None
-            operation = operation.bind(function)
-        return (Kind.KIND_COROUTINE if operation.is_async else Kind.KIND_THREAD), operation.arity, operation.function
-
-    def predicate(self, step: Step) -> Callable[[Any], bool]:
-        """The predicate that ``step.when`` names. Raises `InvalidStep` when nobody registered it."""
-        assert step.when is not None
-        found = self.predicates.get(step.when)
-        if found is None:
-            raise InvalidStep(
-                f"step {step.id!r} asks the predicate {step.when!r}, which is not registered",
-                fix=did_you_mean(step.when, self.predicates) or f"flow.predicate({step.when!r}, function)",
-                step=step.id,
-            )
-        return found
 
 
 class StepPolicy:
@@ -68,6 +32,7 @@ class StepPolicy:
 
     __slots__ = (
         "allow_fail",
+        "call",
         "compensation",
         "condition",
         "fallback",
@@ -78,17 +43,19 @@ class StepPolicy:
         "total_timeout",
     )
 
-    def __init__(self, step: Step, bindings: Bindings) -> None:
+    def __init__(self, step: Step, bindings: Bindings, flow: str = "", lenient: bool = False) -> None:
         options = step.operation.options
+        calls = {role: bindings.call_of(operation, (flow, step.id, role)) for role, operation in roles(step)}
+        self.call = calls["operation"]
         self.step = step
         self.retry: int | Retry | None = step.retry if step.retry is not None else options.retries
         self.timeout = step.timeout if step.timeout is not None else options.timeout
         self.total_timeout = step.total_timeout
         self.allow_fail = bool(step.allow_fail if step.allow_fail is not None else options.allow_fail)
-        self.condition = None if step.when is None else bindings.predicate(step)
-        self.fallback: Call | None = None if step.fallback is None else bindings.call_of(step.fallback.operation)
+        self.condition = None if step.when is None else bindings.predicate(step, lenient)
+        self.fallback = calls.get("fallback")
         self.recovers = step.fallback is not None and step.fallback.then == "continue"
-        self.compensation: Call | None = None if step.compensation is None else bindings.call_of(step.compensation)
+        self.compensation = calls.get("compensation")
 
     def call_of(self, activity: int) -> Call:
         """What to call for the fallback or the compensation."""
@@ -111,10 +78,14 @@ class StepPolicy:
             flags |= Flag.FLAG_ALLOW_FAIL
         if not self.step.operation.holds_slot:
             flags |= Flag.FLAG_NO_SLOT
+        if self.step.delivery == "at_most_once":
+            flags |= Flag.FLAG_ONCE
         return flags
 
 
-def compile_plan(name: str, revision: int, topology: Topology, bindings: Bindings, start: str | None) -> Plan:
+def compile_plan(
+    name: str, revision: int, topology: Topology, bindings: Bindings, start: str | None, *, lenient: bool = False
+) -> Plan:
     """Compile the steps of a flow, or ``start`` and its descendants. See `Definition.plan` for the errors."""
     graph, items = topology.freeze()
     plan = Plan(graph, items, name, revision)
@@ -125,7 +96,7 @@ def compile_plan(name: str, revision: int, topology: Topology, bindings: Binding
         graph, items, lost = _part(graph, items, nodes)
         plan = Plan(graph, items, name, revision)
         special = sorted({*plan.compile(), *lost})
-    compiler = _Compiler(plan, bindings, start, lost)
+    compiler = _Compiler(plan, bindings, start, lost, lenient)
     for index in special:
         compiler.configure(index)
     return plan
@@ -170,9 +141,13 @@ class _Compiler:
         bindings: what names mean in this process.
         start: the step that the execution starts at, if any: it gets the request.
         lost: steps of a part -> outputs of their predecessors that are not in it.
+        lenient: whether predicates may be missing until they are asked.
     """
 
-    def __init__(self, plan: Plan, bindings: Bindings, start: str | None, lost: dict[int, tuple[str, ...]]) -> None:
+    def __init__(
+        self, plan: Plan, bindings: Bindings, start: str | None, lost: dict[int, tuple[str, ...]], lenient: bool
+    ) -> None:
+        self.lenient = lenient
         self.plan = plan
         self.bindings = bindings
         self.start = start
@@ -181,8 +156,8 @@ class _Compiler:
     def configure(self, index: int) -> None:
         """Fill the row of one step."""
         step: Step = self.plan.items[index]
-        kind, arity, call = self.bindings.call_of(step.operation)
-        policy = StepPolicy(step, self.bindings)
+        policy = StepPolicy(step, self.bindings, self.plan.flow, self.lenient)
+        kind, arity, call = policy.call
         source, mapping = self.source(index, step)
         self.plan.configure(
             index, call=call, kind=kind, arity=arity, source=source, mapping=mapping, flags=policy.flags,
@@ -259,3 +234,22 @@ def outside_inputs(plan: Plan) -> dict[str, str]:
         for name in names:
             needed.setdefault(name, plan.items[index].id)
     return needed
+
+
+def check_start(plan: Plan, options: ExecuteOptions) -> None:
+    """Whether an execution of a plan can begin with these options.
+
+    Raises:
+        MissingInput: an output that has to come from outside is not in ``options.inputs``.
+        UnknownStep: no step writes ``options.output``.
+    """
+    missing = {name: step for name, step in outside_inputs(plan).items() if name not in options.inputs}
+    if missing:
+        shown = ", ".join(f"{name!r} (for step {step!r})" for name, step in missing.items())
+        raise MissingInput(
+            f"this execution of flow {plan.flow!r} needs outputs from outside: {shown}",
+            fix="pass inputs={name: value}", flow=plan.flow,
+        )  # fmt: skip
+    if options.output is not None and not plan.writers(options.output):
+        near = did_you_mean(options.output, {step.output_name for step in plan.items})
+        raise UnknownStep(f"flow {plan.flow!r} has no output {options.output!r}", fix=near, flow=plan.flow)

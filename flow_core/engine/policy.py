@@ -9,13 +9,15 @@ from __future__ import annotations
 from asyncio import CancelledError
 from functools import lru_cache
 
-from flow_core.errors import InvalidStep, MissingInput, PayloadError, Permanent
+from flow_core.errors import Interrupted, InvalidStep, MissingInput, PayloadError, Permanent
 from flow_core.options import MAX_FLOAT, Retry
 
 __all__ = ["next_delay", "resolve_retry"]
 
 #: Errors that trying again can't mend, whatever the setting says.
-NEVER = (Permanent, PayloadError, MissingInput, InvalidStep, CancelledError, KeyboardInterrupt, SystemExit)
+NEVER = (
+    Permanent, PayloadError, MissingInput, InvalidStep, Interrupted, CancelledError, KeyboardInterrupt, SystemExit
+)  # fmt: skip
 
 
 @lru_cache(maxsize=64)

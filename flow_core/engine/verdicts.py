@@ -6,11 +6,13 @@ Lives here: their words and fields. Does not live here: when one is due (``engin
 from __future__ import annotations
 
 from flow_core.core.run import Run
-from flow_core.errors import ExecutionAborted, ExecutionStopped, ExecutionTimeout, StepFailed
+from flow_core.engine.recorded import restore_error
+from flow_core.errors import ExecutionAborted, ExecutionStopped, ExecutionTimeout, FlowError, StepFailed
 from flow_core.limits import MAX_NESTING
+from flow_core.records import ErrorRecord
 from flow_core.step import Step
 
-__all__ = ["aborted", "step_failed", "stopped", "timed_out"]
+__all__ = ["aborted", "step_failed", "stopped", "stored_verdict", "timed_out"]
 
 
 def step_failed(run: Run, step: int, error: BaseException) -> StepFailed:
@@ -53,3 +55,11 @@ def stopped(run: Run) -> ExecutionStopped:
     """The executor stopped."""
     flow = run.plan.flow
     return ExecutionStopped(f"the executor stopped before the execution of flow {flow!r} could finish", flow=flow)
+
+
+def stored_verdict(record: ErrorRecord, flow: str, execution: object) -> BaseException:
+    """What decided the end of an execution, as a store tells it."""
+    error = restore_error(record)
+    if isinstance(error, FlowError):
+        error.flow, error.execution = flow, execution
+    return error

@@ -10,7 +10,7 @@
     ├── ExecutionError             the run: one execution did not end well, or was asked for something it can't do
     │   ├── StepFailed  StepTimeout  ExecutionTimeout  ExecutionAborted  ExecutionStopped  Interrupted
     │   ├── ExecutionConflict  UnknownExecution  IllegalMove  MissingInput  PayloadError
-    │   └── ExecutorStopped  QueueFull
+    │   └── ExecutorStopped  QueueFull  RecordedError
     ├── StoreError                 the disk or the database
     │   ├── Conflict  LeaseLost  ForeignStore  StoreCorrupt  SchemaTooNew
     │   └── StoreUnavailable  StoreTimeout  StoreFull
@@ -31,6 +31,17 @@ from typing import Any
 
 from flow_core.errors.base import FlowError, did_you_mean
 from flow_core.errors.outside import AdapterError, NoReply, NotServed, Permanent, Rejected, TargetRefused, Unavailable
+from flow_core.errors.store import (
+    Conflict,
+    ForeignStore,
+    LeaseLost,
+    SchemaTooNew,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreTimeout,
+    StoreUnavailable,
+)
 
 __all__ = [
     "AdapterError",
@@ -64,6 +75,7 @@ __all__ = [
     "PayloadError",
     "Permanent",
     "QueueFull",
+    "RecordedError",
     "RegistrationError",
     "Rejected",
     "RevisionConflict",
@@ -247,6 +259,16 @@ class Interrupted(ExecutionError):
     code = "interrupted"
 
 
+class RecordedError(ExecutionError):
+    """What a step raised in another process, or before a restart. ``type``: the name of the class that it had."""
+
+    code = "recorded"
+
+    def __init__(self, message: str, *, type: str = "Exception", **where: Any) -> None:
+        super().__init__(message, **where)
+        self.type = type
+
+
 class ExecutionConflict(ExecutionError):
     """An execution of this id exists, with another flow or another request."""
 
@@ -289,71 +311,7 @@ class QueueFull(ExecutionError):
     code = "queue_full"
 
 
-# --- the rest of the world ------------------------------------------------------------------------------------------
-
-
-class StoreError(FlowError):
-    """The store failed: the disk, or the database."""
-
-    code = "store"
-
-
-class Conflict(StoreError):
-    """The store holds something else already. Nothing of the commit was written.
-
-    Attributes:
-        reason: ``"request"`` (the id belongs to another flow or request), ``"exists"`` (the same execution was
-            started by another owner or has ended: load it), ``"outcome"`` (the step has its outcome), ``"ended"`` (the
-            execution has), ``"unknown"`` (no such execution), ``"revision"`` (other steps under this revision).
-    """
-
-    code = "conflict"
-
-    def __init__(self, message: str, *, reason: str = "outcome", **where: Any) -> None:
-        super().__init__(message, **where)
-        self.reason = reason
-
-
-class LeaseLost(StoreError):
-    """Another executor has taken over, or this one was released: it may not write any more."""
-
-    code = "lease_lost"
-
-
-class ForeignStore(StoreError):
-    """The file or database belongs to another program. It was not touched."""
-
-    code = "foreign_store"
-
-
-class StoreCorrupt(StoreError):
-    """The store is damaged. It was not touched."""
-
-    code = "store_corrupt"
-
-
-class SchemaTooNew(StoreError):
-    """A newer flow-core wrote this store. It was not touched."""
-
-    code = "schema_too_new"
-
-
-class StoreUnavailable(StoreError):
-    """The store can't be reached or written now. Whether a commit was written is not known: send it again."""
-
-    code = "store_unavailable"
-
-
-class StoreTimeout(StoreUnavailable, TimeoutError):
-    """The store did not answer in time. Whether a commit was written is not known: send it again."""
-
-    code = "store_timeout"
-
-
-class StoreFull(StoreUnavailable):
-    """The disk of the store is full. Send the commit again once there is space."""
-
-    code = "store_full"
+# --- the rest of the world; StoreError and its kinds are in store.py --------------------------------------------------
 
 
 class AuthError(FlowError):

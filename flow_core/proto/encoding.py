@@ -242,6 +242,22 @@ def decode_steps(source: pb.Steps | bytes, registry: OperationDecoder) -> list[S
     return [_read_step(step, registry, f"Steps.steps[{index}]") for index, step in enumerate(message.steps)]
 
 
+def encode_change(steps: Iterable[Step], **what: str | float) -> bytes:
+    """What one revision of a flow changed; ``what`` are the other fields of `Change` in the schema.
+
+    Raises `EncodeError`.
+    """
+    change = pb.Change(created=[encode_step(step) for step in steps], **what)  # type: ignore[arg-type]
+    return change.SerializeToString(deterministic=True)
+
+
+def decode_change(source: bytes, registry: OperationDecoder) -> tuple[list[Step], str, str]:
+    """(created, deleted, replaced) of a change. Raises like `decode_step`, with the index in the message."""
+    message = _parse(pb.Change, source)
+    steps = [_read_step(step, registry, f"Change.created[{index}]") for index, step in enumerate(message.created)]
+    return steps, message.deleted, message.replaced
+
+
 def _read_step(message: pb.Step, registry: OperationDecoder, place: str) -> Step:
     if not message.name:
         raise DecodeError(f"{place}: the field name is empty or missing")

@@ -6,6 +6,7 @@ core gives each step its own copy).
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -33,12 +34,13 @@ class StepContext:
         attempt: number of the attempt, from 1.
     """
 
-    __slots__ = ("_index", "_revoked", "_run", "activity", "attempt")
+    __slots__ = ("_children", "_index", "_revoked", "_run", "activity", "attempt")
 
     def __init__(self, run: Execution, index: int, activity: int) -> None:
         self._run = run
         self._index = index
         self._revoked = False
+        self._children = 0
         self.activity = activity
         self.attempt: int = run.attempt(index)
 
@@ -108,6 +110,22 @@ class StepContext:
             "flow-attempt": str(self.attempt),
             "flow-idempotency-key": f"{execution}/{step}{kind}",
         }
+
+    def child_id(self) -> str | None:
+        """The id of the next execution that this attempt starts; None: any.
+
+        In a durable execution it follows from what asks for it: an attempt that is made again after a crash finds the
+        execution that it started before. A UUIDv8 (RFC 9562) of a hash.
+        """
+        if not self._run.durable:
+            return None
+        import uuid
+
+        self._children += 1
+        place = (self.execution, self.step, str(self.activity), str(self.attempt), str(self._children))
+        digest = bytearray(hashlib.sha256("\0".join(place).encode()).digest()[:16])
+        digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80
+        return str(uuid.UUID(bytes=bytes(digest)))
 
     def token(self) -> str:
         """16 random bytes as hex: for reply subjects nobody can guess."""

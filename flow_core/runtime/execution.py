@@ -47,7 +47,9 @@ class Execution(Run):
     Made by ``execute``; every method may be called at any time, ids and statuses also from other threads.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "own_steps")
+    #: Encoded steps of a durable execution without a registered flow; unset for others.
+    own_steps: bytes | None
 
     # --- what it is ----------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""`Executor`: starts executions, finds them again, and stops.
+"""`Executor`: starts executions, and stops.
 
-Lives here: idempotent ids, look-ups, statistics, drain and stop. Does not live here: the line of callers who wait for
-room (`Admission`), names of flows (``flow.py``), decisions (``engine/``), stepping (``core/``).
+Lives here: starting and restarting, idempotent ids, statistics, drain and stop. Does not live here: what can be asked
+by id (`ById`), finding (`Directory`), the line of callers who wait for room (`Admission`), the store (`Keeper`), names
+of flows (``flow.py``), decisions (``engine/``), stepping (``core/``).
 """
 
 from __future__ import annotations
@@ -10,41 +11,41 @@ import asyncio
 import dataclasses
 import secrets
 from asyncio import get_running_loop
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
-from weakref import WeakValueDictionary
 
 from flow_core.codec import encode_value
 from flow_core.core.driver import Driver
 from flow_core.core.plan import Plan
 from flow_core.core.status_table import StatusTable
 from flow_core.engine import events as e
-from flow_core.engine.definition import Definition
-from flow_core.engine.plan import Bindings, outside_inputs
+from flow_core.engine.bindings import Bindings
+from flow_core.engine.own import own_plan
+from flow_core.engine.plan import check_start
 from flow_core.errors import (
+    Conflict,
     ExecutionConflict,
     ExecutorStopped,
     InvalidOption,
-    MissingInput,
-    UnknownExecution,
-    UnknownStep,
-    did_you_mean,
 )
 from flow_core.limits import check_id
-from flow_core.options import ExecuteOptions, ExecutorOptions
+from flow_core.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, ExecutorOptions
 from flow_core.runtime.admission import Admission
+from flow_core.runtime.by_id import ById
 from flow_core.runtime.context import StepContext
+from flow_core.runtime.directory import Directory
+from flow_core.runtime.durable import DurablePerformer
 from flow_core.runtime.execution import Execution
-from flow_core.runtime.explain import Explanation, explain
 from flow_core.runtime.guard import post_guard
-from flow_core.runtime.ids import parse_id, words_of
+from flow_core.runtime.journal import ExecutionStore
+from flow_core.runtime.keeper import Keeper
 from flow_core.runtime.loop import clock_of
 from flow_core.runtime.performer import Performer
-from flow_core.runtime.restart import check_restart
+from flow_core.runtime.restart import fork_of
 from flow_core.runtime.statistics import ExecutorStatistics
-from flow_core.status import Status
-from flow_core.step import Step, check_steps
+from flow_core.runtime.tenure import process_name
+from flow_core.step import Step
 
 __all__ = ["Executor", "ExecutorStatistics"]
 
@@ -52,7 +53,7 @@ __all__ = ["Executor", "ExecutorStatistics"]
 MOST_EXECUTIONS = 1 << 22
 
 
-class Executor:
+class Executor(ById):
     """Runs executions on the loop of its first use.
 
     Args:
@@ -64,8 +65,9 @@ class Executor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: Driver | None = None
         self._performer: Performer | None = None
-        self._named: WeakValueDictionary[str, Execution] = WeakValueDictionary()
-        self._nonce = 0
+        self._directory = Directory()
+        self._keeper: Keeper | None = None
+        self._durable = False
         self._stopping = False
         self._admission = Admission(self._options.queue, lambda: 0)
 
@@ -90,6 +92,17 @@ class Executor:
             self._performer.options = self._options
 
     @property
+    def flow(self) -> Any:
+        """The `Flow` that finds flows by name for it."""
+        return self._options.flow
+
+    @property
+    def performer(self) -> Performer:
+        """The driver's handler."""
+        assert self.driver is not None and self._performer is not None
+        return self._performer
+
+    @property
     def driver(self) -> Driver:
         """The driver on the running loop, made when it is first needed.
 
@@ -109,18 +122,42 @@ class Executor:
         if self._driver is not None and self._loop is not None and not self._loop.is_closed():
             raise InvalidOption("the executor runs on another event loop", fix="use one Executor (and Flow) a loop")
         options = self._options
-        self._loop, self._nonce = loop, secrets.randbits(32)  # ids start anew with each driver
-        self._performer = Performer(options, self._ended)
+        self._loop, nonce = loop, secrets.randbits(32)  # ids start anew with each driver
+        self._performer = (DurablePerformer if self._durable else Performer)(options, self._ended)
         keep = options.keep if isinstance(options.keep, int) else MOST_EXECUTIONS
         self._driver = Driver(
             loop, table=StatusTable(MOST_EXECUTIONS), handler=self._performer, run_type=Execution,
-            context_type=StepContext, encode=encode_value, limit=options.concurrency, keep=keep, nonce=self._nonce,
+            context_type=StepContext, encode=encode_value, limit=options.concurrency, keep=keep, nonce=nonce,
             clock=clock_of(loop), budget=options.budget,
         )  # fmt: skip
         self._driver.notify = not isinstance(options.keep, int)
         self._performer.driver = driver = self._driver
         self._admission = Admission(options.queue, lambda: driver.live)
+        self._directory = Directory(driver, nonce)
         self._guard = post_guard(loop, self._end_live)
+
+    async def attach(self, store: ExecutionStore) -> None:
+        """Keep executions in ``store``, which is open, and go on with those that were left unfinished there.
+
+        Raises:
+            StoreError; InvalidOption: executions that live in this process only are under way.
+        """
+        if self._driver is not None and self._driver.live:
+            raise InvalidOption(f"{self._driver.live} executions are under way without a store", fix="attach it first")
+        self._driver = self._performer = self._loop = None
+        self._durable = True
+        keeper = Keeper(self, store, self._options.name or process_name())
+        self._keeper = self._directory.keeper = keeper
+        await keeper.open()
+
+    async def recover(self) -> int:
+        """Go on with unfinished executions whose owner is gone; returns how many. `attach` and each heartbeat do it."""
+        return 0 if self._keeper is None else await self._keeper.recover()
+
+    def rebound(self) -> None:
+        """Callables became known: executions that waited for them go on."""
+        if self._keeper is not None:
+            self._keeper.rebound()
 
     async def stop(self, drain: float | None = None) -> None:
         """Refuse new work, wait up to ``drain`` seconds for what runs, then cancel the rest, which becomes STOPPED.
@@ -139,6 +176,8 @@ class Executor:
                     await run.wait()
         except TimeoutError:
             await self._end_live()
+        if self._keeper is not None:
+            await self._keeper.close(ExecutorStopped("the executor has stopped"))
         performer.pool.shutdown()
         driver.close()
         self._guard.cancel()
@@ -149,8 +188,7 @@ class Executor:
             live = [run for run in self._driver.runs_known() if not run.over]
             for run in live:
                 self._performer.feed(run, e.StopAsked())
-            for run in live:
-                await run.wait()
+            await self._performer.wait_for_end(live)
 
     async def __aenter__(self) -> Self:
         return self
@@ -180,12 +218,9 @@ class Executor:
         """
         if fields or options is not None:
             options = dataclasses.replace(options or ExecuteOptions(), **fields)
-        if not isinstance(steps, Plan):
-            definition = Definition(options.flow if options is not None and options.flow else "steps")
-            definition.create(check_steps(steps))
-            steps = definition.plan(Bindings(), options.step if options is not None else None)
+        plan, encode = (steps, None) if isinstance(steps, Plan) else own_plan(steps, options, Bindings())
         await self.admit()
-        execution = self.start(steps, request, options)
+        execution = await self.begin(plan, request, options, steps=encode)
         if options is None or not options.async_:
             await self.finish(execution)
         return execution
@@ -203,52 +238,86 @@ class Executor:
         self._forget()
         self._admission.call_next()
 
-    def _forget(self) -> None:
-        """Forget what is too old, when ``keep`` is a time."""
-        driver, keep = self._driver, self._options.keep
-        if driver is not None and not isinstance(keep, int):
-            oldest = driver.time - keep.total_seconds()
-            while driver.kept and driver.kept[0].span[1] < oldest:
-                driver.kept.popleft()
-
     def start(
         self, plan: Plan, request: Any, options: ExecuteOptions | None = None, caller: StepContext | None = None
     ) -> Execution:
-        """Start an execution and drive it as far as it goes without waiting. See `execute` for the errors."""
+        """Start an execution without a store and drive it as far as it goes without waiting. Errors as `execute`."""
         if options is None and caller is None and not plan.mappings:
             plain: Execution = self.driver.start(plan, request)
             return plain
-        options = options or ExecuteOptions()
-        if options.id is not None:
-            known = self._same(plan, request, check_id(options.id, "execution id"))
-            if known is not None:
-                return known
-        self._check_inputs(plan, options)
-        if options.output is not None and not plan.writers(options.output):
-            near = did_you_mean(options.output, {step.output_name for step in plan.items})
-            raise UnknownStep(f"flow {plan.flow!r} has no output {options.output!r}", fix=near, flow=plan.flow)
-        run = self._prepare(plan, request, options, 0 if caller is None else caller.depth + 1)
-        run.parent, run.caller, run.name = None if caller is None else caller.run, caller, options.id
-        return self._launch(run)
+        run, known = self._found_or_prepared(plan, request, options or DEFAULT_EXECUTE_OPTIONS, caller)
+        if not known:
+            self.launch(run)
+        return run
 
-    def _prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0) -> Execution:
+    async def begin(
+        self, plan: Plan, request: Any, options: ExecuteOptions | None = None, caller: StepContext | None = None,
+        steps: Callable[[], bytes] | None = None,
+    ) -> Execution:  # fmt: skip
+        """The same with or without a store: returns when its start is recorded. ``steps`` encodes an own plan's."""
+        keeper = self._keeper
+        if keeper is None:
+            return self.start(plan, request, options, caller)
+        if options is not None and options.id is not None:
+            await keeper.settled(options.id)
+        run, known = self._found_or_prepared(plan, request, options or DEFAULT_EXECUTE_OPTIONS, caller)
+        try:
+            if not known:
+                if run.name is not None:
+                    self.remember(run)
+                await keeper.start(run, None if steps is None else steps())
+            elif not run.over:
+                await keeper.journal.committed(run.id)
+        except Conflict as conflict:
+            return await self._stored_before(run, conflict)
+        return run
+
+    def _found_or_prepared(
+        self, plan: Plan, request: Any, options: ExecuteOptions, caller: StepContext | None
+    ) -> tuple[Execution, bool]:
+        """The execution of this id and True, or a new one and False."""
+        if options.id is not None:
+            known = self._same(plan, request, check_id(options.id, "execution id"), caller)
+            if known is not None:
+                return known, True
+        check_start(plan, options)
+        run = self.prepare(plan, request, options, 0 if caller is None else caller.depth + 1)
+        run.parent, run.caller, run.name = None if caller is None else caller.run, caller, options.id
+        return run, False
+
+    async def _stored_before(self, run: Execution, conflict: Conflict) -> Execution:
+        self._directory.forget(run)
+        if conflict.reason == "request":
+            raise ExecutionConflict(conflict.message, fix="use another id", flow=run.flow) from conflict
+        found: Any = await self._directory.ended(run.flow, run.name)
+        return found  # type: ignore[no-any-return]  # a StoredExecution: it is over, and not known here
+
+    def prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0) -> Execution:
+        """An execution that is not launched yet."""
         run: Execution = self.driver.prepare(plan, request, options, options.concurrency or 0, options.priority, depth)
         return run
 
-    def _launch(self, run: Execution) -> Execution:
-        assert self._performer is not None
+    def remember(self, run: Execution) -> None:
+        """Find an execution by the id that it was given."""
+        self._directory.named[run.name] = run
+
+    def known(self, id: str) -> Execution | None:
+        """The handle of an execution that is live, remembered, or held by somebody; None when there is none."""
+        return self._directory.known(id)
+
+    def launch(self, run: Execution) -> None:
+        """Drive an execution that was prepared as far as it goes."""
         try:
-            if run.name is not None:
-                self._named[run.name] = run
+            if run.name is not None and not run.durable:
+                self.remember(run)
             if run.options.timeout is not None:
-                self._performer.begin(run)
+                self.performer.begin(run)
             self.driver.launch(run)
         except BaseException:
             if not run.over:  # no memory: it ends here, and its id is free; else a step raised SystemExit
-                self._performer.feed(run, e.AbortAsked(reason="not started: no memory"))
-                self._named.pop(run.name, None)
+                self.performer.feed(run, e.AbortAsked(reason="not started: no memory"))
+                self._directory.forget(run)
             raise
-        return run
 
     def start_at_once(self, plan: Plan, request: Any) -> Execution | None:
         """`start` of a plan that needs nothing from outside, without options: the short way of the hot path.
@@ -261,23 +330,16 @@ class Executor:
         execution: Execution = driver.start(plan, request)
         return execution
 
-    def _same(self, plan: Plan, request: Any, name: str) -> Execution | None:
-        known = self._named.get(name)
+    def _same(self, plan: Plan, request: Any, name: str, caller: StepContext | None) -> Execution | None:
+        known = self._directory.named.get(name)
         if known is not None and (known.flow != plan.flow or known.request != request):
             what = f"flow {known.flow!r}" if known.flow != plan.flow else "another request"
             raise ExecutionConflict(
                 f"execution {name!r} exists, with {what}", fix="use another id", flow=plan.flow, execution=known
             )
+        if known is not None and caller is not None and known.caller is None:  # a child that was recovered on its own
+            known.parent, known.caller = caller.run, caller
         return known
-
-    def _check_inputs(self, plan: Plan, options: ExecuteOptions) -> None:
-        missing = {name: step for name, step in outside_inputs(plan).items() if name not in options.inputs}
-        if missing:
-            shown = ", ".join(f"{name!r} (for step {step!r})" for name, step in missing.items())
-            raise MissingInput(
-                f"this execution of flow {plan.flow!r} needs outputs from outside: {shown}",
-                fix="pass inputs={name: value}", flow=plan.flow,
-            )  # fmt: skip
 
     async def finish(self, execution: Execution) -> None:
         """Wait for the end and raise what decided it, unless it succeeded.
@@ -303,85 +365,20 @@ class Executor:
         Raises:
             UnknownExecution, UnknownStep; IllegalMove: it is not over; MissingInput: no record of what ``step`` needs.
         """
-        old = self.find(flow, id)
-        first = check_restart(old, step)
+        old = await self._directory.anywhere(flow, id)
+        fork = fork_of(old, step)
         await self.admit()
-        if first is None:
-            return self.start(old.plan, old.request, self._anonymous(old.options))
-        again = {int(node) for node in old.plan.graph.descendants(first)}
-        run = self._prepare(old.plan, old.request, self._anonymous(old.options))
-        for index in old.plan.graph.order():
-            if int(index) not in again and old.has_output(index):
-                run.recall(index, old.output(index))
-        return self._launch(run)
+        options = dataclasses.replace(old.options or ExecuteOptions(), id=None, async_=True)
+        run = self.prepare(fork.plan, old.request, options)
+        if self._keeper is not None:
+            await self._keeper.start(run, getattr(old, "own_steps", None), fork.recalled)
+            return run
+        for index, value in fork.recalled:
+            run.recall(index, value)
+        self.launch(run)
+        return run
 
-    def _anonymous(self, options: ExecuteOptions | None) -> ExecuteOptions:
-        return dataclasses.replace(options or ExecuteOptions(), id=None, async_=True)
-
-    # --- look-ups ------------------------------------------------------------------------------------------------
-
-    def find(self, flow: str | None, id: str) -> Execution:
-        """The handle of an execution that is live, remembered, or held by somebody.
-
-        Raises:
-            UnknownExecution: naming the flow it belongs to when that is not ``flow``.
-        """
-        self._forget()
-        found: Execution | None = self._named.get(id)
-        if found is None and self._driver is not None:
-            place = parse_id(id, self._nonce)
-            if place is not None:
-                found = self._driver.lookup(*place)
-                if found is not None and found.id != id:
-                    found = None
-        if found is None:
-            raise UnknownExecution(
-                f"no execution {id!r} is known", fix="it may have been forgotten, see keep=", flow=flow
-            )
-        if flow is not None and found.flow != flow:
-            raise UnknownExecution(f"execution {id!r} belongs to flow {found.flow!r}, not {flow!r}", flow=flow)
-        return found
-
-    async def status(self, flow: str, id: str) -> Status:
-        """Status of an execution."""
-        return self.find(flow, id).status
-
-    async def result(self, flow: str, id: str, step: str) -> bytes:
-        """Output of a step, as bytes. See `Execution.result`."""
-        return self.find(flow, id).result(step)
-
-    async def wait(self, flow: str, id: str) -> Status:
-        """Wait for the end, however it comes."""
-        return await self.find(flow, id).wait()
-
-    async def pause(self, flow: str, id: str) -> None:
-        """See `Execution.pause`."""
-        await self.find(flow, id).pause()
-
-    async def resume(self, flow: str, id: str) -> None:
-        """See `Execution.resume`."""
-        await self.find(flow, id).resume()
-
-    async def abort(self, flow: str, id: str, *, rollback: bool = False) -> None:
-        """See `Execution.abort`."""
-        await self.find(flow, id).abort(rollback=rollback)
-
-    async def explain(self, flow: str, id: str) -> Explanation:
-        """What an execution waits for."""
-        return explain(self.find(flow, id))
-
-    async def list(
-        self, flow: str | None = None, status: Status | None = None, *, limit: int = 100, cursor: str | None = None
-    ) -> list[Execution]:
-        """Executions that are live or remembered, oldest first, at most ``limit``, after the one with id ``cursor``."""
-        if self._driver is None:
-            return []
-        self._forget()
-        found: list[Execution] = sorted(self._driver.runs_known(), key=lambda run: run.id_words)
-        if cursor is not None:
-            after = words_of(cursor) or self.find(None, cursor).id_words
-            found = [run for run in found if run.id_words > after]
-        return [run for run in found if flow in (None, run.flow) and status in (None, run.status)][:limit]
+    # --- figures -------------------------------------------------------------------------------------------------
 
     def statistics(self) -> ExecutorStatistics:
         """Counters, as one immutable record."""
@@ -391,6 +388,7 @@ class Executor:
         return ExecutorStatistics(
             **driver.counters.snapshot(), executions_live=driver.live, steps_running=driver.running,
             attempts_retried=performer.retries, turns=driver.turns,
+            **({} if self._keeper is None else self._keeper.statistics()),
         )  # fmt: skip
 
     def table(self) -> Any:

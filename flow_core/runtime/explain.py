@@ -9,13 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flow_core.engine.execution import EXECUTION, RETRY, Machine
+from flow_core.engine.alarms import EXECUTION, RETRY
+from flow_core.engine.execution import Machine
 from flow_core.status import Status
 
 if TYPE_CHECKING:
+    from flow_core.errors import StoreError
+    from flow_core.runtime.archive import StoredExecution
     from flow_core.runtime.execution import Execution
+    from flow_core.runtime.keeper import Waiting
 
-__all__ = ["Explanation", "Reason", "explain"]
+__all__ = ["Explanation", "Reason", "explain", "explain_stored", "explain_waiting"]
 
 #: Reasons listed at most: an execution of a million steps is explained by its first ones.
 MOST_REASONS = 100
@@ -26,7 +30,7 @@ class Reason:
     """Why one step (None: the execution) is where it is.
 
     Attributes:
-        kind: running, retry, limit, turn, predecessor, paused, ending, timeout, over.
+        kind: running, retry, limit, turn, predecessor, paused, ending, timeout, store, callable, elsewhere, over.
         waits_for: ids of the steps it waits for.
         seconds: until a timer rings.
     """
@@ -52,9 +56,30 @@ class Explanation:
         return "\n".join([head, *(f"  {reason.text}" for reason in self.reasons)])
 
 
-def explain(run: Execution) -> Explanation:
-    """Name what an execution waits for: predecessor, limit, timer, pause, its own steps' work."""
+def explain_waiting(waiting: Waiting) -> Explanation:
+    """Why an execution that was left unfinished by another process does not go on here."""
+    info = waiting.info
+    return Explanation(info.flow, info.execution, info.status, (Reason(None, "callable", waiting.reason),))
+
+
+def explain_stored(stored: StoredExecution) -> Explanation:
+    """An execution that only the store knows."""
+    if stored.over:
+        reason = Reason(None, "over", "it is over" + (f": {stored.error}" if stored.error else ""))
+    else:
+        reason = Reason(None, "elsewhere", "it is under way in another process, or waits for one that takes it over")
+    return Explanation(stored.flow, stored.id, stored.status, (reason,))
+
+
+def explain(run: Execution, trouble: StoreError | None = None) -> Explanation:
+    """Name what an execution waits for: predecessor, limit, timer, pause, its own steps' work, the store.
+
+    Args:
+        trouble: why the store can't be written now.
+    """
     reasons = _of_execution(run)
+    if trouble is not None and not run.over:
+        reasons.append(Reason(None, "store", f"nothing goes on that has to be committed: {trouble.message}"))
     if not run.over:
         reasons += _of_steps(run)
     return Explanation(run.flow, run.id, run.status, tuple(reasons[:MOST_REASONS]))
@@ -66,7 +91,8 @@ def _of_execution(run: Execution) -> list[Reason]:
         return [Reason(None, "over", "it is over" + (f": {run.error}" if run.error else ""))]
     reasons: list[Reason] = []
     if run.status is Status.PAUSED:
-        reasons.append(Reason(None, "paused", "it is paused: no step starts until it is resumed"))
+        why = f" ({machine.reason})" if machine is not None and machine.reason else ""
+        reasons.append(Reason(None, "paused", f"it is paused{why}: no step starts until it is resumed"))
     if machine is not None:
         if machine.phase.value != "forward":
             reasons.append(Reason(None, "ending", f"it is {machine.phase.value}: {machine.verdict[1]}"))

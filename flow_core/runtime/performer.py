@@ -18,7 +18,8 @@ from flow_core.core.driver import Driver
 from flow_core.core.run import Intent
 from flow_core.core.task import Activity, StepTask
 from flow_core.engine import events as e
-from flow_core.engine.execution import EXECUTION, TOTAL, Machine
+from flow_core.engine.alarms import EXECUTION, TOTAL
+from flow_core.engine.execution import Machine
 from flow_core.errors import InvalidOption, LimitExceeded, StepTimeout
 from flow_core.limits import MAX_NESTING
 from flow_core.runtime.context import StepContext
@@ -148,6 +149,11 @@ class Performer:
         """Hand an event to the machine and perform what it commands."""
         if not run.over:
             self._perform(run, self.machine_of(run).handle(event, self.driver.time))
+
+    async def wait_for_end(self, runs: list[Execution]) -> None:
+        """Wait for the end of executions that were asked to stop."""
+        for run in runs:
+            await run.wait()
 
     def _perform(self, run: Execution, commands: list[e.Command]) -> None:
         """Perform commands in order. A command may end a step at once and so bring more: they queue up here."""

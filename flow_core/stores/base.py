@@ -20,8 +20,6 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
 
-import orjson
-
 from flow_core.errors import Conflict, InvalidOption, UnknownExecution
 from flow_core.records import Definition, Epoch, ExecutionInfo, Page, Record, to_json
 from flow_core.status import Status
@@ -58,6 +56,10 @@ class Store(ABC):
     @abstractmethod
     async def release(self, epoch: Epoch) -> None:
         """End the epoch in order: others may claim what is unfinished at once, and it does not count as a crash."""
+
+    @abstractmethod
+    async def owners(self) -> Sequence[str]:
+        """Names of the executors whose epochs are not over, whether or not they still send heartbeats."""
 
     @abstractmethod
     async def commit(self, epoch: Epoch, records: Sequence[Record], *, commit_id: int | None = None) -> None:
@@ -124,6 +126,8 @@ class Store(ABC):
 
     async def export(self, execution: str) -> bytes:
         """All records of one execution as a JSON document, payloads in base64. Raises `UnknownExecution`."""
+        import orjson
+
         records = await self.load(execution)
         if not records:
             raise UnknownExecution(f"no execution {execution!r} in the store", execution=execution)

@@ -106,6 +106,9 @@ class MemoryStore(Store):
         owner = self._owner(epoch)
         owner.fenced = owner.clean = True
 
+    async def owners(self) -> Sequence[str]:
+        return [owner.executor for owner in self._owners.values() if not owner.fenced]
+
     async def commit(self, epoch: Epoch, records: Sequence[Record], *, commit_id: int | None = None) -> None:
         owner = self._owner(epoch)
         if commit_id is not None and commit_id in owner.commits:

@@ -247,6 +247,10 @@ class SqliteStore(Store):
 
         await self._ask(work)
 
+    async def owners(self) -> Sequence[str]:
+        query = "SELECT executor FROM owner WHERE NOT fenced ORDER BY epoch"
+        return [name for (name,) in await self._ask(lambda db: db.execute(query).fetchall())]
+
     def _stands(self, epoch: Epoch) -> None:
         assert self._writer is not None
         self._writer.stands(epoch)

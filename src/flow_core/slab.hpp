@@ -14,7 +14,7 @@ struct StepState {
     int32_t waiting;         // predecessors that have not ended
     uint16_t retries;        // attempts after the first
     uint8_t status;
-    uint8_t apart;           // 1: PENDING between two attempts, in no queue
+    uint8_t apart;           // why it is in no queue, see core/slab.pxd
 };
 static_assert(sizeof(StepState) == 32, "two rows are a cache line");
 

@@ -21,9 +21,9 @@ from flow_core.core.plan import Plan
 from flow_core.core.run import Intent, Run
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
+from flow_core.engine.bindings import Bindings
 from flow_core.engine.definition import Definition
 from flow_core.engine.execution import Machine
-from flow_core.engine.plan import Bindings
 from flow_core.errors import StepTimeout
 from flow_core.status import MOVES, TERMINAL, Status
 from flow_core.step import Step

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flow_core.engine.definition as module
+from flow_core.engine.bindings import Bindings
 from flow_core.engine.definition import MOST_PLANS, Definition
-from flow_core.engine.plan import Bindings
 from flow_core.errors import (
     CycleError,
     DuplicateStep,

@@ -3,7 +3,8 @@
 import pytest
 
 from flow_core.core.plan import Source
-from flow_core.engine.plan import Bindings, StepPolicy, outside_inputs
+from flow_core.engine.bindings import Bindings
+from flow_core.engine.plan import StepPolicy, outside_inputs
 from flow_core.errors import InvalidStep, MissingInput
 from flow_core.operation import LocalOperation
 from flow_core.options import OperationOptions, Retry

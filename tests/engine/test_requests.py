@@ -6,7 +6,8 @@ import pytest
 
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
-from flow_core.engine.execution import GRACE, Phase
+from flow_core.engine.alarms import GRACE
+from flow_core.engine.execution import Phase
 from flow_core.errors import ExecutionAborted, ExecutionStopped, ExecutionTimeout, IllegalMove, StepFailed
 from flow_core.options import Retry
 from flow_core.status import MOVES, Status

@@ -16,7 +16,7 @@ import flow_core
 from flow_core import Step
 from tests.aio import run_virtual
 
-__all__ = ["Gate", "Gauge", "chain", "echo", "turns", "wait_for"]
+__all__ = ["Gate", "Gauge", "chain", "echo", "handles", "turns", "wait_for"]
 
 
 class Gate:
@@ -100,3 +100,8 @@ class Trace:
 
     def before(self, one: str, other: str) -> bool:
         return self.moves.index(f"-{one}") < self.moves.index(f"+{other}")
+
+
+async def handles(flow: Any, name: str | None = None) -> list[Any]:
+    """The handles of the executions that `list` tells of, newest first."""
+    return [flow.executor.find(None, found.execution) for found in (await flow.executor.list(name)).items]

@@ -14,7 +14,7 @@ from flow_core.limits import MAX_NESTING
 from flow_core.pubsub.memory import MemoryPubSubClient
 from flow_core.rpc.memory import MemoryRpcClient
 from tests.aio import run_virtual
-from tests.runtime.kit import Gate, echo, turns
+from tests.runtime.kit import Gate, echo, handles, turns
 
 
 def root_of(error: BaseException) -> BaseException:
@@ -179,7 +179,7 @@ def test_a_child_has_its_own_id_and_a_link_to_its_parent() -> None:
             await flow.create_step("child", Step("a", look))
             await flow.create_step("parent", Step("sub", sub))
             parent = await flow.execute("parent", [1])
-            (child,) = await flow.executor.list("child")
+            (child,) = await handles(flow, "child")
             assert parent.response == b"[1]"  # bytes, as from any operation
             assert child.parent is parent and child.depth == 1 and child.id != parent.id
             assert contexts[0].execution == child.id and parent.parent is None and parent.depth == 0
@@ -270,7 +270,7 @@ def test_abort_of_the_parent_aborts_the_children() -> None:
             await flow.create_step("top", Step("sub", FlowExecuteOperation("middle")))
             top = await flow.execute("top", async_=True)
             await turns()
-            (leaf,), (middle,) = await flow.executor.list("leaf"), await flow.executor.list("middle")
+            (leaf,), (middle,) = await handles(flow, "leaf"), await handles(flow, "middle")
             await top.abort()
             await turns()
             assert {top.status, middle.status, leaf.status} == {Status.ABORTED}
@@ -287,7 +287,7 @@ def test_a_timeout_of_the_parent_aborts_the_children() -> None:
             await flow.create_step("top", Step("sub", FlowExecuteOperation("leaf"), timeout=5))
             top = await flow.execute("top", async_=True)
             assert await top.wait() is Status.FAILURE
-            (leaf,) = await flow.executor.list("leaf")
+            (leaf,) = await handles(flow, "leaf")
             assert leaf.status is Status.ABORTED
 
     run_virtual(main())
@@ -311,7 +311,7 @@ def test_what_is_over_starts_no_children() -> None:
             await flow.create_step("f", Step("a", clings))
             handle = await flow.execute("f", async_=True)
             await handle.abort()
-            assert len(caught) == 1 and await flow.executor.list("child") == []
+            assert len(caught) == 1 and await handles(flow, "child") == []
 
     run_virtual(main())
 

@@ -11,7 +11,7 @@ import flow_core
 from flow_core import Executor, ExecutorOptions, Flow, FlowExecuteOperation, Status, Step
 from flow_core.errors import ExecutorStopped, InvalidOption, QueueFull
 from tests.aio import run_virtual
-from tests.runtime.kit import Gate, Gauge, chain, echo, turns, wait_for
+from tests.runtime.kit import Gate, Gauge, chain, echo, handles, turns, wait_for
 
 
 def fan(body: Any, count: int) -> list[Step]:
@@ -149,7 +149,7 @@ def test_a_waiter_cancelled_in_the_moment_of_its_turn_passes_it_on() -> None:
             await turns()
             second, third = (asyncio.ensure_future(flow.execute("f", i)) for i in (1, 2))
             await turns()
-            handle = (await flow.executor.list("f"))[0]
+            handle = (await handles(flow, "f"))[0]
             gate.open()
             await handle.wait()  # room was given to the second caller in this very turn
             second.cancel()

@@ -13,9 +13,10 @@ import pytest
 
 import flow_core
 from flow_core import Execution, Executor, Flow, Retry, Status, Step
-from flow_core.errors import ExecutionConflict, InvalidId, StepFailed, UnknownExecution, UnknownStep
+from flow_core.errors import ExecutionConflict, InvalidId, InvalidOption, StepFailed, UnknownExecution, UnknownStep
+from flow_core.records import Page
 from tests.aio import run_virtual
-from tests.runtime.kit import Gate, chain, echo, turns
+from tests.runtime.kit import Gate, chain, echo, handles, turns
 
 
 async def boom(value: Any) -> Any:
@@ -81,16 +82,31 @@ def test_list_filters_and_pages() -> None:
             with pytest.raises(StepFailed):
                 await flow.execute("bad")
             everything = await flow.executor.list()
-            assert len(everything) == 26
-            assert [e.flow for e in await flow.executor.list("bad")] == ["bad"]
-            assert len(await flow.executor.list(status=Status.FAILURE)) == 1
-            assert await flow.executor.list("f", Status.RUNNING) == []
-            pages: list[Execution] = []
-            cursor = None
-            while page := await flow.executor.list("f", limit=10, cursor=cursor):
-                pages += page
-                cursor = page[-1].id
-            assert sorted(e.response for e in pages) == list(range(25)) and len(pages) == 25
+            assert len(everything.items) == 26 and everything.cursor is None
+            assert [found.flow for found in (await flow.executor.list("bad")).items] == ["bad"]
+            assert len((await flow.executor.list(status=Status.FAILURE)).items) == 1
+            assert (await flow.executor.list("f", Status.RUNNING)).items == []
+            found: list[str] = []
+            cursor, pages = None, 0
+            while cursor is not None or not pages:
+                page = await flow.executor.list("f", limit=10, cursor=cursor)
+                found += [one.execution for one in page.items]
+                cursor, pages = page.cursor, pages + 1
+            newest_first = [flow.executor.find("f", one).response for one in found]
+            assert newest_first == list(reversed(range(25))) and pages == 3
+
+
+def test_list_since_a_time() -> None:
+    async def main() -> None:
+        async with Flow() as flow:
+            await flow.create_step("f", Step("a", echo))
+            ids = [(await flow.execute("f", i)).id for i in range(3) if not await asyncio.sleep(10)]
+            (last, *_) = (await flow.executor.list()).items
+            assert last.execution == ids[-1]
+            found = (await flow.executor.list(since=last.time_utc - 11)).items
+            assert [one.execution for one in found] == [ids[2], ids[1]]
+            with pytest.raises(InvalidOption, match="limit"):
+                await flow.executor.list(limit=0)
 
     run_virtual(main())
 
@@ -113,7 +129,7 @@ def test_a_cursor_may_point_at_what_was_forgotten_meanwhile() -> None:
 
 def test_list_before_the_first_execution() -> None:
     async def main() -> None:
-        assert await Executor().list() == []
+        assert await Executor().list() == Page([], None)
 
     run_virtual(main())
 
@@ -188,7 +204,7 @@ def test_keep_counts_finished_executions_and_holds_what_is_held() -> None:
             await flow.create_step("f", Step("a", echo))
             held = await flow.execute("f", "held")
             ids = [(await flow.execute("f", i)).id for i in range(20)]
-            known = [e.response for e in await flow.executor.list("f")]
+            known = [e.response for e in await handles(flow, "f")]
             assert sorted(known, key=str) == [15, 16, 17, 18, 19, "held"]
             assert await flow.executor.status("f", held.id) is Status.SUCCESS
             with pytest.raises(UnknownExecution, match="keep="):
@@ -202,9 +218,9 @@ def test_keep_zero_remembers_only_what_is_held() -> None:
         async with Flow(executor=Executor(keep=0)) as flow:
             await flow.create_step("f", Step("a", echo))
             handle = await flow.execute("f", 1)
-            assert await flow.executor.list() == [handle]
+            assert await handles(flow) == [handle]
             del handle
-            assert await flow.executor.list() == []
+            assert await handles(flow) == []
 
     run_virtual(main())
 
@@ -216,9 +232,9 @@ def test_keep_for_a_time() -> None:
             for i in range(5):
                 await flow.execute("f", i)
                 await asyncio.sleep(25)
-            assert sorted(e.response for e in await flow.executor.list("f")) == [3, 4]
+            assert sorted(e.response for e in await handles(flow, "f")) == [3, 4]
             await asyncio.sleep(100)
-            assert await flow.executor.list("f") == []  # nothing has to end for the old ones to go
+            assert await handles(flow, "f") == []  # nothing has to end for the old ones to go
 
     run_virtual(main())
 
@@ -236,7 +252,7 @@ def test_a_hundred_thousand_executions_leave_no_more_than_keep() -> None:
                     most = max(most, len(alive))
             del execution
             assert most <= 3
-            assert len(await flow.executor.list(limit=1000)) == 100
+            assert len((await flow.executor.list(limit=1000)).items) == 100
             gc.collect()
             assert sum(isinstance(one, Execution) for one in gc.get_objects()) <= 101
             assert flow.executor.statistics().executions_ended == 100_000

@@ -43,7 +43,7 @@ async def start(executor, plan, options):
             if given is None:
                 assert executor.statistics().executions_started == started
             else:
-                assert given.id not in executor._named
+                assert given.id not in executor._directory.named
         await asyncio.sleep(0)
         assert executor.statistics().executions_live == 0, f"allocation {number}"
         assert (await executor.start(plan, 1)) == 1

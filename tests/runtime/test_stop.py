@@ -14,7 +14,7 @@ from flow_core.errors import ExecutionStopped, ExecutorStopped
 from flow_core.pubsub.memory import MemoryPubSubClient
 from flow_core.rpc.memory import MemoryRpcClient
 from tests.aio import run_virtual
-from tests.runtime.kit import Gate, chain, echo, turns
+from tests.runtime.kit import Gate, chain, echo, handles, turns
 
 
 def test_stop_drains_what_runs_and_refuses_what_is_new() -> None:
@@ -106,7 +106,7 @@ def test_children_of_what_is_stopped_are_stopped_too() -> None:
         await flow.create_step("f", Step("b", FlowExecuteOperation("child")))
         handle = await flow.execute("f", b"5", async_=True)
         await turns()
-        (child,) = await flow.executor.list("child")
+        (child,) = await handles(flow, "child")
         await flow.stop(drain=0)
         assert (handle.status, child.status) == (Status.STOPPED, Status.STOPPED)
 

@@ -1,0 +1,325 @@
+"""`Catalog`: the flows by name, registered while everything runs, and kept in the store when there is one.
+
+With a store a change is saved before it is told: whoever hears of a revision finds it there after a crash. Another
+process may have been first; then its changes are taken in and the change is tried on top of them, so that two writers
+never lose an update. To register a step that is stored already, unchanged, changes nothing and gives the stored step
+its callables: that is what a service does when it starts again.
+
+Lives here: registering, looking up, loading. Does not live here: what a change may do (``engine/definition.py``),
+executing (``flow.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from flow_core.core.plan import Plan
+from flow_core.engine import changes
+from flow_core.engine.bindings import Bindings
+from flow_core.engine.definition import Definition
+from flow_core.engine.own import own_plan
+from flow_core.errors import Conflict, InvalidStep, UnknownFlow, UnknownStep, UnresolvedSteps, did_you_mean
+from flow_core.limits import check_id
+from flow_core.options import Author
+from flow_core.step import Step, check_steps
+
+if TYPE_CHECKING:
+    from flow_core.options import ExecuteOptions
+    from flow_core.proto.encoding import OperationDecoder
+    from flow_core.stores.base import Store
+
+__all__ = ["Catalog"]
+
+#: Definitions of past revisions that are kept for executions that began with them.
+MOST_PAST: Final = 64
+
+
+class Catalog:
+    """See the module.
+
+    Args:
+        registry: gives the operation types that stored steps may have.
+        rebound: called when callables became known that were missing perhaps.
+    """
+
+    def __init__(self, registry: Callable[[], OperationDecoder], rebound: Callable[[], None]) -> None:
+        self._registry = registry
+        self._rebound = rebound
+        self.bindings: Final = Bindings()
+        self.definitions: dict[str, Definition] = {}
+        #: Name -> plan of the current revision: the hot path's only look-up. Emptied with every change.
+        self.plans: dict[str, Plan] = {}
+        #: Name -> callers that wait for a change of the flow.
+        self._waiters: dict[str, list[asyncio.Future[None]]] = {}
+        self._store: Store | None = None
+        self._owner = ""
+        #: Flow -> step -> who registered it, with a store.
+        self.owners: dict[str, dict[str, str]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        #: Flows whose definition here may differ from the stored one: read again before the next use.
+        self._stale: set[str] = set()
+        self._past: OrderedDict[tuple[str, int], Definition] = OrderedDict()
+
+    # --- the store ----------------------------------------------------------------------------------------------------
+
+    async def attach(self, store: Store, owner: str) -> None:
+        """Read all definitions from ``store`` and save further changes there as ``owner``'s.
+
+        Raises:
+            StoreError; DecodeError and UnknownOperation name the flow and the step that can't be read here.
+        """
+        self._store, self._owner = store, owner
+        by_flow: dict[str, list[Any]] = {}
+        for change in await store.definitions():
+            by_flow.setdefault(change.flow, []).append(change)
+        for flow, stored in by_flow.items():
+            self._take_in(flow, stored)
+
+    async def refresh(self, flow: str) -> None:
+        """Take in what other processes changed, when there is a store."""
+        if self._store is not None:
+            self._take_in(flow, await self._store.definitions(flow))
+            self._stale.discard(flow)
+
+    def _take_in(self, flow: str, stored: Sequence[Any]) -> None:
+        if flow in self._stale:
+            self.definitions.pop(flow, None)
+            self.owners.pop(flow, None)
+        definition = self.definitions.get(flow) or Definition(flow)
+        before = definition.revision
+        changes.apply_changes(definition, self.owners.setdefault(flow, {}), stored, self._registry())
+        if definition.revision:
+            self.definitions[flow] = definition
+        if definition.revision != before or flow in self._stale:
+            self._changed(flow)
+
+    async def _save(self, flow: str, author: Author, change: Callable[[Definition], bytes | None]) -> int:
+        """Apply a change and save it; returns the revision. ``change`` gives its bytes, None for no change."""
+        assert self._store is not None
+        async with self._locks.setdefault(flow, asyncio.Lock()):
+            while True:
+                if flow in self._stale:
+                    await self.refresh(flow)
+                definition = self.definitions.get(flow) or Definition(check_id(flow, "flow name"))
+                body = change(definition)
+                if body is None:
+                    return definition.revision
+                self.definitions[flow] = definition
+                self._stale.add(flow)  # until it is known to be saved
+                try:
+                    await self._store.save_definition(flow, definition.revision, body, author.owner)
+                except Conflict:
+                    continue  # somebody else was first: once more, on top of that
+                self._stale.discard(flow)
+                self._changed(flow)
+                return definition.revision
+
+    async def settled(self, flow: str) -> None:
+        """Wait until no change of the flow is on its way to the store."""
+        lock = self._locks.get(flow)
+        if lock is not None and lock.locked():
+            async with lock:
+                pass
+        if flow in self._stale:
+            await self.refresh(flow)
+
+    # --- registering --------------------------------------------------------------------------------------------------
+
+    def author(self, owner: str | None = None, principal: str = "") -> Author:
+        """Who makes a change, now."""
+        return Author(self._owner if owner is None else owner, principal, time.time())
+
+    async def create(
+        self, flow: str, steps: Iterable[Step], revision: int | None = None, author: Author | None = None
+    ) -> int:
+        """Add steps in one revision, all or none; see `Flow.create_steps`."""
+        steps = check_steps(steps, flow)
+        if self._store is not None:
+            return await self._create_stored(flow, steps, revision, author or self.author())
+        definition = self.definitions.get(flow)
+        if definition is None:
+            definition = Definition(check_id(flow, "flow name"))
+        changed = definition.create(steps, revision)
+        if steps:
+            self.definitions[flow] = definition
+            self._changed(flow)
+        return changed
+
+    async def _create_stored(self, flow: str, steps: tuple[Step, ...], revision: int | None, author: Author) -> int:
+        def change(definition: Definition) -> bytes | None:
+            new, owners = steps, self.owners.setdefault(flow, {})
+            if revision is None:
+                # Embedded, the owner is the host, whose name changes with each container: it says nothing then.
+                mine = owners if author.principal else dict.fromkeys(owners, author.owner)
+                new = tuple(
+                    step
+                    for step in steps
+                    if definition.topology.get(step.id) != step or mine.get(step.id) != author.owner
+                )
+            body = changes.created(new, author)
+            definition.create(new, revision)
+            changes.note_owners(owners, author.owner, new)
+            return body if new else None
+
+        changed = await self._save(flow, author, change)
+        self._learn(flow, steps)
+        return changed
+
+    async def delete(
+        self, flow: str, step: str | Step, revision: int | None = None, author: Author | None = None
+    ) -> int:
+        """Take a step out; see `Flow.delete_step`."""
+        name = step.id if isinstance(step, Step) else step
+        if self._store is None:
+            changed = self.definition(flow).delete(step, revision)
+            self._changed(flow)
+            return changed
+
+        by = author or self.author()
+
+        def change(definition: Definition) -> bytes:
+            self.definition(flow)
+            definition.delete(step, revision)
+            changes.note_owners(self.owners.setdefault(flow, {}), by.owner, (), name)
+            return changes.deleted(name, by)
+
+        return await self._save(flow, by, change)
+
+    async def replace(
+        self, flow: str, old: str | Step, new: Step, revision: int | None = None, author: Author | None = None
+    ) -> int:
+        """Put one step in the place of another; see `Flow.replace_step`."""
+        if type(new) is not Step:
+            raise InvalidStep(f"a Step is needed, not {type(new).__name__}: {new!r:.80}", flow=flow)
+        name = old.id if isinstance(old, Step) else old
+        if self._store is None:
+            changed = self.definition(flow).replace(old, new, revision)
+            self._changed(flow)
+            return changed
+
+        by = author or self.author()
+
+        def change(definition: Definition) -> bytes | None:
+            self.definition(flow)
+            if revision is None and name == new.id and definition.topology.get(name) == new:
+                return None
+            body = changes.replaced(name, new, by)
+            definition.replace(old, new, revision)
+            changes.note_owners(self.owners.setdefault(flow, {}), by.owner, (new,), name)
+            return body
+
+        changed = await self._save(flow, by, change)
+        self._learn(flow, (new,))
+        return changed
+
+    def predicate(self, name: str, function: Callable[[Any], bool]) -> None:
+        """Register what ``when=name`` asks."""
+        if not callable(function):
+            raise InvalidStep(f"predicate {name!r} must be callable, not {type(function).__name__}")
+        if inspect.iscoroutinefunction(function):
+            raise InvalidStep(f"predicate {name!r} is a coroutine function", fix="put what has to wait into a step")
+        self.bindings.predicates[check_id(name, "predicate name")] = function
+        self._bound()
+
+    def bind(self, name: str, function: Callable[..., Any]) -> None:
+        """Give local operations that came over the wire, or from a store, their callable in this process."""
+        if not callable(function):
+            raise InvalidStep(f"the callable bound to {name!r} is {type(function).__name__}, and can't be called")
+        self.bindings.functions[name] = function
+        self._bound()
+
+    def _learn(self, flow: str, steps: Iterable[Step]) -> None:
+        if self.bindings.learn(flow, steps):
+            self._bound()
+
+    def own_plan(self, steps: Sequence[Step], options: ExecuteOptions | None) -> tuple[Plan, Callable[[], bytes]]:
+        """The plan of steps that belong to no registered flow, and what encodes them."""
+        plan, encode = own_plan(steps, options, self.bindings)
+        if self._store is not None and self.bindings.learn(plan.flow, plan.items):
+            self._rebound()  # a stored execution of such steps may have waited for just these
+        return plan, encode
+
+    def _bound(self) -> None:
+        self.bindings.version += 1
+        for flow in self.definitions:
+            self._changed(flow)
+        self._rebound()
+
+    def _changed(self, flow: str) -> None:
+        self.plans.pop(flow, None)
+        for waiter in self._waiters.pop(flow, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # --- looking up ---------------------------------------------------------------------------------------------------
+
+    def definition(self, flow: str) -> Definition:
+        """The definition of a flow. Raises `UnknownFlow`."""
+        found = self.definitions.get(flow)
+        if found is None:
+            raise UnknownFlow(
+                f"no flow {flow!r} is registered",
+                fix=did_you_mean(flow, self.definitions) if isinstance(flow, str) else "a flow is named by a str",
+                flow=flow,
+            )
+        return found
+
+    def plan(self, flow: str, step: str | None) -> Plan:
+        """The compiled plan of the current revision. Errors as `Definition.plan`, and `UnknownFlow`."""
+        return self.definition(flow).plan(self.bindings, step)
+
+    async def plan_known(self, flow: str, step: str | None) -> Plan:
+        """The same, after a look into the store when something is missing here."""
+        try:
+            if self._store is not None:
+                await self.settled(flow)
+            return self.plan(flow, step)
+        except (UnknownFlow, UnresolvedSteps, UnknownStep):
+            if self._store is None:
+                raise
+            await self.refresh(flow)
+            return self.plan(flow, step)
+
+    async def wait_for_plan(self, flow: str, step: str | None) -> Plan:
+        """The plan, as soon as nothing it names is missing."""
+        while True:
+            try:
+                return await self.plan_known(flow, step)
+            except (UnresolvedSteps, UnknownFlow):
+                waiter = asyncio.get_running_loop().create_future()
+                self._waiters.setdefault(flow, []).append(waiter)
+                await waiter
+
+    async def plan_at(self, flow: str, revision: int, step: str | None) -> Plan:
+        """The plan of a revision that an execution began with, whether or not its callables are known here.
+
+        Raises:
+            UnknownFlow: the store does not have that revision; DecodeError, UnknownOperation, StoreCorrupt.
+        """
+        if self._store is not None:
+            await self.settled(flow)
+        current = self.definitions.get(flow)
+        if current is not None and current.revision == revision:
+            return current.plan(self.bindings, step, lenient=True)
+        past = self._past.get((flow, revision))
+        if past is None:
+            past = await self._read_past(flow, revision)
+        self._past.move_to_end((flow, revision))
+        return past.plan(self.bindings, step, lenient=True)
+
+    async def _read_past(self, flow: str, revision: int) -> Definition:
+        past = Definition(flow)
+        if self._store is not None:
+            stored = [change for change in await self._store.definitions(flow) if change.revision <= revision]
+            changes.apply_changes(past, {}, stored, self._registry())
+        if past.revision != revision:
+            raise UnknownFlow(f"revision {revision} of flow {flow!r} is in no store", flow=flow)
+        self._past[(flow, revision)] = past
+        while len(self._past) > MOST_PAST:
+            self._past.popitem(last=False)
+        return past

@@ -1,0 +1,107 @@
+"""`ById`: what can be asked of executions by flow and id.
+
+Lives here: that half of the `Executor`. Does not live here: finding them (`Directory`), starting them (`Executor`).
+"""
+
+from __future__ import annotations
+
+from flow_core.core.driver import Driver
+from flow_core.errors import InvalidOption
+from flow_core.options import ExecutorOptions
+from flow_core.records import Page
+from flow_core.runtime.directory import Directory
+from flow_core.runtime.execution import Execution, Transition
+from flow_core.runtime.explain import Explanation, explain, explain_stored, explain_waiting
+from flow_core.runtime.keeper import Keeper
+from flow_core.status import Status
+
+__all__ = ["ById"]
+
+
+class ById:
+    """See the module. All raise `UnknownExecution` for an id that neither this process nor the store knows."""
+
+    _driver: Driver | None
+    _options: ExecutorOptions
+    _directory: Directory
+    _keeper: Keeper | None
+
+    def _forget(self) -> None:
+        """Forget what is too old, when ``keep`` is a time."""
+        driver, keep = self._driver, self._options.keep
+        if driver is not None and not isinstance(keep, int):
+            oldest = driver.time - keep.total_seconds()
+            while driver.kept and driver.kept[0].span[1] < oldest:
+                driver.kept.popleft()
+
+    def find(self, flow: str | None, id: str) -> Execution:
+        """The handle of an execution that is live, remembered, or held by somebody.
+
+        Raises:
+            UnknownExecution: naming the flow it belongs to when that is not ``flow``.
+        """
+        self._forget()
+        return self._directory.here(flow, id)
+
+    async def status(self, flow: str, id: str) -> Status:
+        """Status of an execution."""
+        return (await self._directory.anywhere(flow, id)).status
+
+    async def result(self, flow: str, id: str, step: str) -> bytes:
+        """Output of a step, as bytes. See `Execution.result`."""
+        return (await self._directory.anywhere(flow, id)).result(step)
+
+    async def history(self, flow: str, id: str) -> list[Transition]:
+        """What has happened to an execution so far; of one that only the store knows, in UTC seconds."""
+        return (await self._directory.anywhere(flow, id)).history()
+
+    async def export(self, flow: str, id: str) -> bytes:
+        """Everything the store has of an execution, as a JSON document. Raises `InvalidOption` without a store."""
+        if self._keeper is None:
+            raise InvalidOption("this executor has no store to export from", fix='Flow(store="sqlite:///flow.db")')
+        await self._directory.anywhere(flow, id)
+        return await self._keeper.store.export(id)
+
+    async def wait(self, flow: str, id: str) -> Status:
+        """Wait for the end, however it comes."""
+        return (await self._directory.ended(flow, id)).status
+
+    async def pause(self, flow: str, id: str) -> None:
+        """See `Execution.pause`."""
+        await self.find(flow, id).pause()
+
+    async def resume(self, flow: str, id: str) -> None:
+        """See `Execution.resume`."""
+        await self.find(flow, id).resume()
+
+    async def abort(self, flow: str, id: str, *, rollback: bool = False) -> None:
+        """See `Execution.abort`."""
+        await self.find(flow, id).abort(rollback=rollback)
+
+    async def explain(self, flow: str, id: str) -> Explanation:
+        """What an execution waits for."""
+        waiting = self._directory.waiting(id)
+        if waiting is not None:
+            return explain_waiting(waiting)
+        trouble = None if self._keeper is None else self._keeper.journal.trouble
+        found = await self._directory.anywhere(flow, id)
+        return explain(found, trouble) if isinstance(found, Execution) else explain_stored(found)
+
+    async def list(
+        self,
+        flow: str | None = None,
+        status: Status | None = None,
+        *,
+        since: float | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """Executions, newest first: all that the store has, or without one those that are live or remembered.
+
+        Args:
+            since: only those that started at or after, UTC seconds.
+            limit: of one page.
+            cursor: of the page before.
+        """
+        self._forget()
+        return await self._directory.list(flow, status, since, limit, cursor)

@@ -1,0 +1,141 @@
+"""`Directory`: finds executions: those under way or remembered here, and those that only the store knows.
+
+Lives here: look-ups by id, and lists. Does not live here: asking an execution for something (`Executor`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from weakref import WeakValueDictionary
+
+from flow_core.core.driver import Driver
+from flow_core.errors import FlowError, InvalidOption, UnknownExecution
+from flow_core.records import ExecutionInfo, Page
+from flow_core.runtime.archive import StoredExecution
+from flow_core.runtime.execution import Execution
+from flow_core.runtime.ids import parse_id, words_of
+from flow_core.runtime.keeper import Keeper, Waiting
+from flow_core.status import Status
+
+__all__ = ["Directory"]
+
+
+class Directory:
+    """See the module.
+
+    Args:
+        driver: whose executions they are; None before the first one.
+        nonce: of the ids that it makes.
+    """
+
+    def __init__(self, driver: Driver | None = None, nonce: int = 0) -> None:
+        self.driver = driver
+        self.nonce = nonce
+        #: Executions by ids that their callers, or other processes, gave them.
+        self.named: WeakValueDictionary[str, Execution] = WeakValueDictionary()
+        self.keeper: Keeper | None = None
+
+    def known(self, id: str) -> Execution | None:
+        """An execution that is live, remembered, or held by somebody."""
+        found: Execution | None = self.named.get(id)
+        if found is None and self.driver is not None:
+            place = parse_id(id, self.nonce)
+            if place is not None:
+                found = self.driver.lookup(*place)
+                if found is not None and found.id != id:
+                    found = None
+        return found
+
+    def forget(self, run: Execution) -> None:
+        """The id of an execution is free again."""
+        self.named.pop(run.name, None)
+
+    def here(self, flow: str | None, id: str) -> Execution:
+        """The same. Raises `UnknownExecution`, naming the flow it belongs to when that is not ``flow``."""
+        found = self.known(id)
+        if found is None:
+            waiting = self.waiting(id)
+            if waiting is not None:
+                raise UnknownExecution(f"execution {id!r} can't go on yet: {waiting.reason}", flow=flow)
+            raise UnknownExecution(
+                f"no execution {id!r} is known", fix="it may have been forgotten, see keep=", flow=flow
+            )
+        check_flow(flow, id, found.flow)
+        return found
+
+    def waiting(self, id: str) -> Waiting | None:
+        """An execution that was taken over and can't go on here yet."""
+        return None if self.keeper is None else self.keeper.waiting.get(id)
+
+    async def anywhere(self, flow: str | None, id: str) -> Execution | StoredExecution:
+        """An execution, here or in the store. Raises `UnknownExecution`, and `StoreError`."""
+        found = self.known(id)
+        if found is not None or self.keeper is None:
+            return self.here(flow, id)
+        records = await self.keeper.store.load(id)
+        if not records:
+            return self.here(flow, id)
+        stored = StoredExecution(records)
+        check_flow(flow, id, stored.flow)
+        try:
+            stored.plan = await self.keeper.plan_of(stored.start, stored.options.step, stored.own_steps)
+        except FlowError:
+            pass  # a definition that can't be read here: everything but the response is there
+        return stored
+
+    async def ended(self, flow: str | None, id: str) -> Execution | StoredExecution:
+        """An execution that is over: waits for one that is under way here, or waits for its callables here.
+
+        Raises:
+            UnknownExecution; IllegalMove: it is under way in another process.
+        """
+        while True:
+            found = await self.anywhere(flow, id)
+            waiting = self.waiting(id)
+            if isinstance(found, StoredExecution) and waiting is not None:
+                await waiting.gone()
+                await asyncio.sleep(0)
+                continue
+            await found.wait()
+            return found
+
+    async def list(
+        self, flow: str | None, status: Status | None, since: float | None, limit: int, cursor: str | None
+    ) -> Page:
+        """Executions, newest first."""
+        if limit < 1:
+            raise InvalidOption(f"limit must be at least 1, not {limit}")
+        if self.keeper is not None:
+            page: Page = await self.keeper.store.list(flow, status, since, limit, cursor)
+            return page
+        return self._list_here(flow, status, since, limit, cursor)
+
+    def _list_here(
+        self, flow: str | None, status: Status | None, since: float | None, limit: int, cursor: str | None
+    ) -> Page:
+        if self.driver is None:
+            return Page([], None)
+        found = sorted(self.driver.runs_known(), key=lambda run: run.id_words, reverse=True)
+        if cursor is not None:
+            after = words_of(cursor) or self.here(None, cursor).id_words
+            found = [run for run in found if run.id_words < after]
+        infos = (info(run, self.driver.ahead) for run in found if flow in (None, run.flow))
+        chosen = [one for one in infos if status in (None, one.status) and (since is None or one.time_utc >= since)][
+            : limit + 1
+        ]
+        return Page(chosen[:limit], chosen[limit - 1].execution if len(chosen) > limit else None)
+
+
+def check_flow(flow: str | None, id: str, found: str) -> None:
+    """Raise `UnknownExecution` when an execution belongs to another flow than was said."""
+    if flow is not None and found != flow:
+        raise UnknownExecution(f"execution {id!r} belongs to flow {found!r}, not {flow!r}", flow=flow)
+
+
+def info(run: Any, ahead: float) -> ExecutionInfo:
+    """One line about an execution that lives in this process. ``ahead``: UTC seconds minus loop seconds."""
+    began, over = run.span
+    parent = None if run.parent is None else run.parent.id
+    ended = over + ahead if run.over else None
+    return ExecutionInfo(run.id, run.flow, run.revision, run.status, parent, began + ahead, ended, 0, 0)

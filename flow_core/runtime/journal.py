@@ -1,0 +1,239 @@
+"""`Journal`: records on their way to the store, one commit at a time, and what follows when they have arrived.
+
+While a commit is under way further records gather in the next batch: an idle executor therefore commits at once, a
+loaded one in batches, and no timer is involved. One at a time, because records of one execution must not overtake each
+other when a commit fails and is sent again.
+
+A store that is unavailable is asked again, under the same commit id, until it heals; meanwhile nothing goes on that
+waits for a commit, and `Journal.trouble` says why.
+
+Lives here: batches, sending again, dropping what the store refuses. Does not live here: what records say
+(``runtime/scribe.py``), whose executions they are (``runtime/tenure.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from flow_core.errors import Conflict, FlowError, InternalError, LeaseLost, StoreError, StoreUnavailable
+from flow_core.records import Definition, Epoch, ExecutionInfo, Page, Record
+
+if TYPE_CHECKING:
+    from flow_core.runtime.execution import Execution
+
+__all__ = ["ExecutionStore", "Journal"]
+
+log = logging.getLogger("flow_core")
+
+#: Seconds before a failed commit is sent again: the first time, and at most. Each further delay is twice as long.
+FIRST_DELAY: Final = 0.02
+LAST_DELAY: Final = 1.0
+#: Called with None when the records are committed, else with the error that they never will be.
+Callback = Callable[[BaseException | None], None]
+
+
+class ExecutionStore(Protocol):
+    """What the runtime needs of a store; `flow_core.stores.Store` says what each method promises."""
+
+    async def begin(self, executor: str, lease: float) -> Epoch: ...
+    async def renew(self, epoch: Epoch) -> None: ...
+    async def release(self, epoch: Epoch) -> None: ...
+    async def commit(self, epoch: Epoch, records: Sequence[Record], *, commit_id: int | None = None) -> None: ...
+    async def claim(self, epoch: Epoch, limit: int = 100) -> Sequence[ExecutionInfo]: ...
+    async def owners(self) -> Sequence[str]: ...
+    async def load(self, execution: str) -> Sequence[Record]: ...
+    async def list(self, *filters: Any, **more: Any) -> Page: ...
+    async def definitions(self, flow: str | None = None) -> Sequence[Definition]: ...
+    async def export(self, execution: str) -> bytes: ...
+
+
+class Batch:
+    """Records of one commit, the outcomes among them (run, index, run, index, ...), and who waits for it."""
+
+    __slots__ = ("callbacks", "outcomes", "records")
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.outcomes: list[Any] = []
+        self.callbacks: list[tuple[str, Callback]] = []
+
+
+class Journal:
+    """See the module. At home on one event loop.
+
+    Args:
+        store: where to.
+        epoch: the right to write.
+        release: called with a batch's outcomes when they are committed.
+        lost: called with the id of an execution and the error when the store refuses its records: somebody else has it;
+            with None when the epoch is over: somebody else may have all of them.
+    """
+
+    def __init__(
+        self,
+        store: ExecutionStore,
+        epoch: Epoch,
+        release: Callable[[list[Any]], None],
+        lost: Callable[[str | None, BaseException], None],
+    ) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._release = release
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._next = Batch()
+        self._sent: Batch | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._closed: BaseException | None = None
+        self._commit_id = 0
+        #: What the store says while it can't be written; None: all is well.
+        self.trouble: StoreError | None = None
+        #: Commits, and records in them.
+        self.commits = self.written = 0
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, record: Record) -> None:
+        """Write a record in the coming commit."""
+        self._next.records.append(record)
+        if self._pump is None:
+            self._start()
+
+    def outcome(self, run: Execution, index: int, record: Record) -> None:
+        """Write the outcome of a step, to be released when it is committed."""
+        batch = self._next
+        batch.records.append(record)
+        batch.outcomes.append(run)
+        batch.outcomes.append(index)
+        if self._pump is None:
+            self._start()
+
+    def then(self, execution: str, callback: Callback) -> None:
+        """Call back when everything written so far is committed; at once when it is."""
+        batch = self._next if self._next.records else self._sent
+        if batch is None:
+            callback(self._closed)
+        else:
+            batch.callbacks.append((execution, callback))
+
+    async def committed(self, execution: str) -> None:
+        """Wait until everything written so far is committed. Raises what the store refused it with."""
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def tell(error: BaseException | None) -> None:
+            if not done.done():
+                done.set_result(None) if error is None else done.set_exception(error)
+
+        self.then(execution, tell)
+        await done
+
+    def close(self, reason: BaseException) -> None:
+        """Send nothing any more. Whoever waits hears ``reason``."""
+        if self._closed is not None:
+            return
+        self._closed = reason
+        batches = [batch for batch in (self._sent, self._next) if batch is not None]
+        self._sent, self._next = None, Batch()
+        if self._pump is not None:
+            self._pump.cancel()
+        for batch in batches:
+            for _, callback in batch.callbacks:
+                callback(reason)
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._closed is None:
+            self._pump = self._loop.create_task(self._work(), name="flow-core journal")
+        else:
+            self._next = Batch()
+
+    async def _work(self) -> None:
+        try:
+            while self._next.records and self._closed is None:
+                batch, self._next = self._next, Batch()
+                self._sent = batch
+                await self._commit(batch)
+                if self._sent is not batch:
+                    return  # closed meanwhile: everybody has been told
+                self._sent = None
+                self.commits += 1
+                self.written += len(batch.records)
+                self._follow(batch)
+        finally:
+            self._pump = None
+
+    def _follow(self, batch: Batch) -> None:
+        """What waited for a commit goes on. An exception of one must not hold up the others."""
+        try:
+            if batch.outcomes:
+                self._release(batch.outcomes)
+        except Exception as error:
+            self._loop.call_exception_handler({"message": "a step can't go on after its commit", "exception": error})
+        for _, callback in batch.callbacks:
+            try:
+                callback(None)
+            except Exception as error:
+                self._loop.call_exception_handler({"message": "no way on after a commit", "exception": error})
+
+    async def _commit(self, batch: Batch) -> None:
+        delay = FIRST_DELAY
+        self._commit_id += 1
+        while batch.records:
+            try:
+                await self._store.commit(self._epoch, batch.records, commit_id=self._commit_id)
+            except StoreUnavailable as error:
+                self._troubled(error)
+                await asyncio.sleep(delay)
+                delay = min(LAST_DELAY, 2 * delay)
+            except (Conflict, LeaseLost) as error:
+                self._refuse(batch, error)
+                self._commit_id += 1  # another content
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                wrong = InternalError(f"the store failed unexpectedly: {type(error).__name__}: {error}")
+                wrong.__cause__ = error
+                self._give_up(error if isinstance(error, FlowError) else wrong)
+            else:
+                break
+        self._healed()
+
+    def _refuse(self, batch: Batch, error: Conflict | LeaseLost) -> None:
+        """Take out what the store does not want: the records of one execution, or all when the epoch is over."""
+        execution = error.execution
+        if execution is None:
+            self._give_up(error)
+            return
+        for one in (batch, self._next):
+            drop(one, execution, error)
+        self._lost(execution, error)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Nothing of what is on its way can ever be written."""
+        self.close(error)
+        self._lost(None, error)
+
+    def _troubled(self, error: StoreError) -> None:
+        if self.trouble is None:
+            log.warning("the store can't be written, executions wait for it: %s", error.message)
+        self.trouble = error
+
+    def _healed(self) -> None:
+        if self.trouble is not None:
+            log.warning("the store can be written again, executions go on")
+            self.trouble = None
+
+
+def drop(batch: Batch, execution: str, error: BaseException) -> None:
+    """Take everything of one execution out of a batch; whoever waits for it hears the error."""
+    batch.records[:] = [record for record in batch.records if record.execution != execution]
+    pairs = zip(batch.outcomes[::2], batch.outcomes[1::2], strict=True)
+    batch.outcomes[:] = [value for pair in pairs if pair[0].id != execution for value in pair]
+    gone = [callback for id_, callback in batch.callbacks if id_ == execution]
+    batch.callbacks[:] = [pair for pair in batch.callbacks if pair[0] != execution]
+    for callback in gone:
+        callback(error)
