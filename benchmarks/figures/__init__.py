@@ -10,7 +10,20 @@ from pathlib import Path
 from types import ModuleType
 
 HERE = Path(__file__).parent
-NAMES = ("plan", "million", "memory", "growth", "register", "imports", "lag", "graph", "store", "durable", "rpc")
+NAMES = (
+    "plan",
+    "million",
+    "memory",
+    "growth",
+    "register",
+    "imports",
+    "lag",
+    "graph",
+    "store",
+    "postgres",
+    "durability",
+    "rpc",
+)
 
 
 def load(name: str) -> ModuleType:

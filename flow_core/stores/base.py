@@ -1,6 +1,7 @@
 """`Store`: what a place for executions promises, whatever it is made of.
 
-Lives here: the contract, and what is the same everywhere: walks over pages, the export. Does not live here:
+Lives here: the contract, and what is the same everywhere: walks over pages, the export, who wants to
+hear of changes. Does not live here:
 replaying records (the engine's).
 
 Ownership: an executor calls `begin` and gets an `Epoch`; every write carries it. An epoch ends when the same executor
@@ -14,9 +15,11 @@ answers without writing twice.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
+from enum import Flag, auto
 from types import TracebackType
 from typing import Final, Self
 
@@ -24,10 +27,17 @@ from flow_core.errors import Conflict, InvalidOption, UnknownExecution
 from flow_core.records import Definition, Epoch, ExecutionInfo, Page, Record, to_json
 from flow_core.status import Status
 
-__all__ = ["REMEMBERED", "Store"]
+__all__ = ["REMEMBERED", "Change", "Store"]
 
 #: How many commit ids of an epoch a store remembers at least.
 REMEMBERED: Final = 1024
+
+
+class Change(Flag):
+    """What somebody else may have changed: WORK: there are executions to `claim`; DEFINITIONS: there are new ones."""
+
+    WORK = auto()
+    DEFINITIONS = auto()
 
 
 class Store(ABC):
@@ -36,6 +46,8 @@ class Store(ABC):
     Every method raises `StoreUnavailable` (or `StoreFull`, `StoreTimeout`) when the medium fails; the same call may
     succeed later, nothing has to be opened again.
     """
+
+    _watchers: tuple[Callable[[Change], None], ...] = ()
 
     @abstractmethod
     async def open(self) -> None:
@@ -113,6 +125,25 @@ class Store(ABC):
     @abstractmethod
     async def check(self) -> Sequence[str]:
         """What is wrong with the data, one line each; empty when it is sound."""
+
+    def watch(self, callback: Callable[[Change], None]) -> Callable[[], None]:
+        """Have ``callback(change)`` called on the loop, soon after something may have changed; call the result to stop.
+
+        A hint that saves waiting, not a promise: it may come for nothing (also for what this store itself did), several
+        changes may be one call, and a lease that runs out announces itself to nobody. So who waits for executions to
+        claim goes on asking at its pace, and asks at once when called. PostgreSQL tells of all processes, and after a
+        gap in its connection calls with everything; other stores tell of what this very object did.
+        """
+        self._watchers = (*self._watchers, callback)
+
+        def stop() -> None:
+            self._watchers = tuple(each for each in self._watchers if each is not callback)
+
+        return stop
+
+    def _changed(self, change: Change) -> None:
+        for callback in self._watchers:
+            asyncio.get_running_loop().call_soon(callback, change)
 
     async def scan(self) -> AsyncIterator[ExecutionInfo]:
         """Every unfinished execution, newest first, whoever owns it."""

@@ -25,7 +25,7 @@ from flow_core.records import (
     StepEnded,
 )
 from flow_core.status import Status
-from flow_core.stores.base import REMEMBERED, Store, parse_cursor, refused
+from flow_core.stores.base import REMEMBERED, Change, Store, parse_cursor, refused
 
 __all__ = ["MemoryStore"]
 
@@ -88,7 +88,9 @@ class MemoryStore(Store):
 
     async def begin(self, executor: str, lease: float) -> Epoch:
         for owner in self._owners.values():
-            owner.fenced |= owner.executor == executor
+            if owner.executor == executor and not owner.fenced:
+                owner.fenced = True
+                self._changed(Change.WORK)
         number = len(self._owners) + 1
         self._owners[number] = Owner(executor, self._clock() + lease)
         return Epoch(number, executor, lease)
@@ -105,6 +107,7 @@ class MemoryStore(Store):
     async def release(self, epoch: Epoch) -> None:
         owner = self._owner(epoch)
         owner.fenced = owner.clean = True
+        self._changed(Change.WORK)
 
     async def owners(self) -> Sequence[str]:
         return [owner.executor for owner in self._owners.values() if not owner.fenced]
@@ -234,6 +237,7 @@ class MemoryStore(Store):
         made = Definition(flow, revision, steps, owner)
         if self._definitions.setdefault((flow, revision), made).steps != steps:
             raise Conflict(f"revision {revision} of {flow!r} holds other steps", reason="revision", flow=flow)
+        self._changed(Change.DEFINITIONS)
 
     async def definitions(self, flow: str | None = None) -> Sequence[Definition]:
         return [found for key, found in sorted(self._definitions.items()) if flow in (None, key[0])]

@@ -33,7 +33,7 @@ from flow_core.records import (
     decode_error,
 )
 from flow_core.status import Status
-from flow_core.stores.base import Store, parse_cursor
+from flow_core.stores.base import Change, Store, parse_cursor
 from flow_core.stores.sqlite_file import connect, translated
 from flow_core.stores.sqlite_rows import Writer
 
@@ -230,7 +230,9 @@ class SqliteStore(Store):
             row = db.execute("INSERT INTO owner (executor, expires) VALUES (?, ?)", (executor, self._clock() + lease))
             return row.lastrowid or 0
 
-        return Epoch(await self._ask(work), executor, lease)
+        number = await self._ask(work)
+        self._changed(Change.WORK)
+        return Epoch(number, executor, lease)
 
     async def renew(self, epoch: Epoch) -> None:
         def work(db: sqlite3.Connection) -> None:
@@ -246,6 +248,7 @@ class SqliteStore(Store):
             db.execute("UPDATE owner SET fenced = 1, clean = 1 WHERE epoch = ?", (epoch.number,))
 
         await self._ask(work)
+        self._changed(Change.WORK)
 
     async def owners(self) -> Sequence[str]:
         query = "SELECT executor FROM owner WHERE NOT fenced ORDER BY epoch"
@@ -309,6 +312,7 @@ class SqliteStore(Store):
                 raise Conflict(f"revision {revision} of {flow!r} holds other steps", reason="revision", flow=flow)
 
         await self._ask(work)
+        self._changed(Change.DEFINITIONS)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 

@@ -49,8 +49,14 @@ def good_rows():
         rows += pair(shape, 0.25, 3.0) + pair(shape, 1.0, 2.5, variant="suspend")
     for load in (100, 10_000):
         rows += pair("small", 0.3125, 2.5, nodes=8, executions=10_000, in_flight=load)
+    rows += [
+        row("durable", peer, mode, us, nodes=8, executions=10_000, in_flight=1_000)
+        for peer, mode, us in (("flow_core_sqlite", "first", 10), ("dbos", "sqlite", 1_000))
+    ]
     return [
         *rows,
+        figure("durability", steps_s=100_000, commits_per_step=2),
+        figure("postgres", steps_s=15_000),
         figure("lag", random_ms=5, fan_ms=5),
         figure("plan", total_us=0.6),
         figure("million", total_s=2),

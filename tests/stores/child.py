@@ -1,19 +1,28 @@
 """A process that commits one step after the other and prints the number of each after its commit has returned.
 
-What fails as unavailable is told by name and sent again under the same id, as an executor would.
+What fails as unavailable is told by name and sent again under the same id, as an executor would; a lost lease ends it.
 """
 
 import asyncio
 import itertools
 import sys
 
-from flow_core.errors import StoreUnavailable
+from flow_core.errors import LeaseLost, StoreUnavailable
 from flow_core.records import ExecutionStarted, StepEnded
-from flow_core.stores.sqlite import SqliteStore
 
 
-async def main(path):
-    async with SqliteStore(path) as store:
+def store_of(place, *schema):
+    if place.startswith("postgresql:"):
+        from flow_core.stores.postgres import PostgresStore
+
+        return PostgresStore(place, schema=schema[0])
+    from flow_core.stores.sqlite import SqliteStore
+
+    return SqliteStore(place)
+
+
+async def main(store):
+    async with store:
         epoch = await store.begin("child", 10)
         await store.commit(epoch, [ExecutionStarted("e", "f", 1, b"")])
         for n in itertools.count():
@@ -23,7 +32,10 @@ async def main(path):
                     break
                 except StoreUnavailable as error:
                     print(type(error).__name__, flush=True)
+                except LeaseLost:
+                    print("LeaseLost", flush=True)
+                    return
             print(n, flush=True)
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(store_of(*sys.argv[1:])))

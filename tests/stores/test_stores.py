@@ -6,6 +6,7 @@ from flow_core.stores.memory import MemoryStore
 from flow_core.stores.sqlite import SqliteStore
 from tests.aio import run
 from tests.stores.contract import StoreContract
+from tests.stores.contract_owners import OwnersContract
 
 
 class Clock:
@@ -20,29 +21,37 @@ def clock():
     return Clock()
 
 
-def memory(folder, clock):
+def memory(request, clock):
     return MemoryStore(clock=clock)
 
 
-def sqlite(folder, clock):
-    return SqliteStore(f"sqlite:///{folder}/flow.db", clock=clock)
+def sqlite(request, clock):
+    return SqliteStore(f"sqlite:///{request.getfixturevalue('tmp_path')}/flow.db", clock=clock)
 
 
-@pytest.fixture(params=[memory, sqlite], ids=lambda make: make.__name__)
-def make(request):
-    return request.param
+def postgres(request, clock):
+    return request.getfixturevalue("make_postgres")(clock=clock)
+
+
+STORES = [memory, sqlite, pytest.param(postgres, marks=pytest.mark.server)]
+
+
+@pytest.fixture(params=STORES, ids=lambda make: make.__name__)
+def make(request, clock):
+    """Makes a store: empty the first time, with the same data afterwards (but memory)."""
+    return lambda: request.param(request, clock)
 
 
 @pytest.fixture
-def again(make, tmp_path, clock):
-    return lambda store: store if make is memory else make(tmp_path, clock)
+def again(make):
+    return lambda store: store if isinstance(store, MemoryStore) else make()
 
 
 @pytest.fixture
-def play(make, tmp_path, clock):
+def play(make):
     def play(scenario):
         async def main():
-            async with make(tmp_path, clock) as store:
+            async with make() as store:
                 await scenario(store, await store.begin("me", 10))
 
         run(main())
@@ -52,3 +61,7 @@ def play(make, tmp_path, clock):
 
 class TestContract(StoreContract):
     """All promises of ``contract.py``."""
+
+
+class TestOwners(OwnersContract):
+    """All promises of ``contract_owners.py``."""

@@ -16,7 +16,7 @@ from time import perf_counter
 from flow_core import Executor, Flow, Step, run
 
 label = "durable steps on SQLite (FULL)"
-units = {"steps_s": "/s", "lonely_step_us": "us", "fsync_us": "us", "commits_per_step": ""}
+units = {"steps_s": "1/s", "lonely_step_us": "us", "fsync_us": "us", "commits_per_step": "fsyncs"}
 
 PAYLOAD = b"x" * 64
 STEPS = 10
@@ -39,8 +39,8 @@ def fsync_us(folder: str, count: int) -> float:
     return statistics.median(taken) * 1e6
 
 
-async def executions(folder: str, count: int, lonely: int) -> dict[str, float]:
-    async with Flow(store=f"sqlite:///{folder}/flow.db", executor=Executor(keep=0)) as flow:
+async def executions(store: str, count: int, lonely: int) -> dict[str, float]:
+    async with Flow(store=store, executor=Executor(keep=0)) as flow:
         chain = [Step(f"s{n}", work, after=[f"s{n - 1}"] if n else []) for n in range(STEPS)]
         await flow.create_steps("chain", chain)
         await flow.execute("chain", PAYLOAD)
@@ -69,5 +69,5 @@ async def executions(folder: str, count: int, lonely: int) -> dict[str, float]:
 
 def measure(quick: bool = False) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
-        values = run(executions(folder, 2_000 if quick else 20_000, 10 if quick else 50))
+        values = run(executions(f"sqlite:///{folder}/flow.db", 2_000 if quick else 20_000, 10 if quick else 50))
         return {**values, "fsync_us": fsync_us(folder, 20 if quick else 200)}
