@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not EXAMPLE.exists(), reason="the examples are n
 USE = """
 import asyncio, sys
 from flow_core import ClientCallOperation, Flow, Step
-from flow_core.connect import rpc_client, store
+from flow_core.urls import rpc_client, store
 from flow_core.operations import OperationRegistry
 from flow_core.records import ExecutionStarted
 

@@ -14,7 +14,7 @@ from statistics import median
 from time import perf_counter, process_time
 
 from flow_core import ClientCallOperation, Flow, Step, run
-from flow_core.connect import rpc_client
+from flow_core.urls import rpc_client
 
 label = "engine on top of a network call, 64 in flight"
 units = {

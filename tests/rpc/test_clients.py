@@ -6,13 +6,13 @@ import sys
 import pytest
 
 from flow_core import ClientCallOperation, Flow, Step
-from flow_core.connect import rpc_client
 from flow_core.errors import InvalidOption, RegistrationError, TargetRefused, Unavailable
 from flow_core.rpc import Clients, MemoryRpcClient, RpcStatistics
 from flow_core.rpc.clients import client_of
 from flow_core.rpc.grpc import GrpcRpcClient
 from flow_core.rpc.http import HttpRpcClient
 from flow_core.targets import Targets
+from flow_core.urls import rpc_client
 from tests.aio import run, run_virtual
 from tests.plugin_kit import Installer
 from tests.rpc.contract import RpcContract, Setup, echo
@@ -280,7 +280,7 @@ def test_a_missing_library_is_told_with_its_extra(library, url, extra):
     script = f"""
 import sys
 sys.modules[{library!r}] = None
-from flow_core.connect import rpc_client
+from flow_core.urls import rpc_client
 try:
     rpc_client({{"a": {url!r}}})
 except ImportError as error:

@@ -5,12 +5,12 @@ import types
 
 import pytest
 
-from flow_core.connect import PUBSUB, STORES, pubsub_client, store
 from flow_core.errors import InvalidOption
 from flow_core.plugins import shown
 from flow_core.pubsub import MemoryPubSubClient
 from flow_core.stores import MemoryStore
 from flow_core.stores.sqlite import SqliteStore
+from flow_core.urls import PUBSUB, STORES, pubsub_client, store
 from tests.plugin_kit import Installer
 
 
