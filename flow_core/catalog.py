@@ -26,6 +26,7 @@ from flow_core.engine.own import own_plan
 from flow_core.errors import Conflict, InvalidStep, UnknownFlow, UnknownStep, UnresolvedSteps, did_you_mean
 from flow_core.limits import check_id
 from flow_core.options import Author
+from flow_core.records import Change
 from flow_core.step import Step, check_steps
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Catalog:
         self._locks: dict[str, asyncio.Lock] = {}
         #: Flows whose definition here may differ from the stored one: read again before the next use.
         self._stale: set[str] = set()
+        #: How often there was news of definitions, and how much of it had come when a flow was read last.
+        self._news = 0
+        self._read: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unwatch: Callable[[], None] = lambda: None
         self._past: OrderedDict[tuple[str, int], Definition] = OrderedDict()
 
     # --- the store ----------------------------------------------------------------------------------------------------
@@ -74,17 +80,36 @@ class Catalog:
             StoreError; DecodeError and UnknownOperation name the flow and the step that can't be read here.
         """
         self._store, self._owner = store, owner
+        self._unwatch = store.watch(self._heard)
         by_flow: dict[str, list[Any]] = {}
         for change in await store.definitions():
             by_flow.setdefault(change.flow, []).append(change)
         for flow, stored in by_flow.items():
             self._take_in(flow, stored)
 
+    def detach(self) -> None:
+        """Hear of no further changes."""
+        self._unwatch()
+        for task in self._tasks:
+            task.cancel()
+
+    def _heard(self, change: Change) -> None:
+        """There may be new revisions: read them before the next use, and at once where somebody waits."""
+        if Change.DEFINITIONS in change:
+            self._news += 1
+            for flow in self._waiters:
+                task = asyncio.get_running_loop().create_task(self.refresh(flow))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
     async def refresh(self, flow: str) -> None:
         """Take in what other processes changed, when there is a store."""
         if self._store is not None:
-            self._take_in(flow, await self._store.definitions(flow))
+            news, definition = self._news, self.definitions.get(flow)
+            known = 0 if definition is None or flow in self._stale else definition.revision
+            self._take_in(flow, await self._store.definitions(flow, after=known))
             self._stale.discard(flow)
+            self._read[flow] = news
 
     def _take_in(self, flow: str, stored: Sequence[Any]) -> None:
         if flow in self._stale:
@@ -125,7 +150,7 @@ class Catalog:
         if lock is not None and lock.locked():
             async with lock:
                 pass
-        if flow in self._stale:
+        if flow in self._stale or self._read.get(flow, 0) != self._news:
             await self.refresh(flow)
 
     # --- registering --------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ nothing in a store names code. orjson is imported on first use: it costs a third
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from enum import Flag, auto
 from typing import Any, Final, NamedTuple
 
 from flow_core.errors import StoreCorrupt
@@ -17,6 +18,7 @@ from flow_core.status import Status
 
 __all__ = [
     "AttemptFailed",
+    "Change",
     "Compensated",
     "Definition",
     "Ending",
@@ -37,6 +39,13 @@ __all__ = [
 ]
 
 VERSION: Final = 1
+
+
+class Change(Flag):
+    """What somebody else may have changed: WORK: there are executions to `claim`; DEFINITIONS: there are new ones."""
+
+    WORK = auto()
+    DEFINITIONS = auto()
 
 
 class ErrorRecord(NamedTuple):

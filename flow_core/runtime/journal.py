@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from flow_core.errors import Conflict, FlowError, InternalError, LeaseLost, StoreError, StoreUnavailable
-from flow_core.records import Definition, Epoch, ExecutionInfo, Page, Record
+from flow_core.records import Change, Epoch, ExecutionInfo, Page, Record
 
 if TYPE_CHECKING:
     from flow_core.runtime.execution import Execution
@@ -46,7 +46,7 @@ class ExecutionStore(Protocol):
     async def owners(self) -> Sequence[str]: ...
     async def load(self, execution: str) -> Sequence[Record]: ...
     async def list(self, *filters: Any, **more: Any) -> Page: ...
-    async def definitions(self, flow: str | None = None) -> Sequence[Definition]: ...
+    def watch(self, callback: Callable[[Change], None]) -> Callable[[], None]: ...
     async def export(self, execution: str) -> bytes: ...
 
 
@@ -156,7 +156,7 @@ class Journal:
             while self._next.records and self._closed is None:
                 batch, self._next = self._next, Batch()
                 self._sent = batch
-                await self._commit(batch)
+                await self._commit(batch, batch.records)
                 if self._sent is not batch:
                     return  # closed meanwhile: everybody has been told
                 self._sent = None
@@ -179,35 +179,45 @@ class Journal:
             except Exception as error:
                 self._loop.call_exception_handler({"message": "no way on after a commit", "exception": error})
 
-    async def _commit(self, batch: Batch) -> None:
+    async def _commit(self, batch: Batch, records: list[Record]) -> None:
+        """Write records of a batch, until they are written or refused for good."""
         delay = FIRST_DELAY
         self._commit_id += 1
-        while batch.records:
+        while records:
             try:
-                await self._store.commit(self._epoch, batch.records, commit_id=self._commit_id)
+                await self._store.commit(self._epoch, records, commit_id=self._commit_id)
             except StoreUnavailable as error:
                 self._troubled(error)
                 await asyncio.sleep(delay)
                 delay = min(LAST_DELAY, 2 * delay)
+                continue
             except (Conflict, LeaseLost) as error:
-                self._refuse(batch, error)
+                if error.execution is None:
+                    self._give_up(error)
+                    return
+                self._refuse(batch, error.execution, error)
+                records = [record for record in records if record.execution != error.execution]
                 self._commit_id += 1  # another content
-            except asyncio.CancelledError:
-                raise
+                continue
             except Exception as error:
-                wrong = InternalError(f"the store failed unexpectedly: {type(error).__name__}: {error}")
-                wrong.__cause__ = error
-                self._give_up(error if isinstance(error, FlowError) else wrong)
-            else:
-                break
+                await self._isolate(batch, records, error)
+            break
         self._healed()
 
-    def _refuse(self, batch: Batch, error: Conflict | LeaseLost) -> None:
-        """Take out what the store does not want: the records of one execution, or all when the epoch is over."""
-        execution = error.execution
-        if execution is None:
-            self._give_up(error)
+    async def _isolate(self, batch: Batch, records: list[Record], error: Exception) -> None:
+        """The store can't take something at all: find whose it is by halves, and write what belongs to others."""
+        executions = list(dict.fromkeys(record.execution for record in records))
+        if len(executions) == 1:
+            wrong = InternalError(f"the store can't keep a record: {type(error).__name__}: {error}")
+            wrong.__cause__ = error
+            self._refuse(batch, executions[0], error if isinstance(error, FlowError) else wrong)
             return
+        first = set(executions[: len(executions) // 2])
+        await self._commit(batch, [record for record in records if record.execution in first])
+        await self._commit(batch, [record for record in records if record.execution not in first])
+
+    def _refuse(self, batch: Batch, execution: str, error: BaseException) -> None:
+        """Take out what the store does not want of one execution."""
         for one in (batch, self._next):
             drop(one, execution, error)
         self._lost(execution, error)

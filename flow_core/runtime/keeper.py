@@ -11,8 +11,9 @@ Lives here: start, recovery, the loss of executions to others. Does not live her
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ from flow_core.engine import events as e
 from flow_core.engine.execution import Machine, Phase
 from flow_core.engine.replay import Replayed, replay
 from flow_core.errors import FlowError, LeaseLost, StoreError
-from flow_core.records import ExecutionInfo, ExecutionStarted, Record
-from flow_core.runtime.durable import DurablePerformer
+from flow_core.records import Change, ExecutionInfo, ExecutionStarted, Record
+from flow_core.runtime.durable import PATIENCE, DurablePerformer
 from flow_core.runtime.journal import ExecutionStore, Journal
 from flow_core.runtime.scribe import Scribe, read_options
 from flow_core.runtime.tenure import Tenure
@@ -81,6 +82,8 @@ class Keeper:
         self.waiting: dict[str, Waiting] = {}
         self._reviving: asyncio.Task[None] | None = None
         self._recovering = asyncio.Lock()
+        self._looking = False
+        self._unwatch: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[Any]] = set()
         self.closed = False
         #: Executions taken over from dead owners, and lost to others.
@@ -91,6 +94,7 @@ class Keeper:
         """Begin an epoch, take up what is unfinished, start the heartbeat. Raises `StoreError`."""
         await self._begin()
         await self.recover()
+        self._unwatch = self.store.watch(self._heard)
         self._tenure.start()
 
     async def _begin(self) -> None:
@@ -111,11 +115,30 @@ class Keeper:
         """Where records go now."""
         return self._performer.journal
 
+    def _heard(self, change: Change) -> None:
+        """Somebody left executions behind, perhaps: look at once, and not with the next heartbeat."""
+        if Change.WORK in change and not self._looking:
+            self._looking = True
+            self._spawn(self._look())
+
+    async def _look(self) -> None:
+        self._looking = False
+        try:
+            await self._look_round()
+        except LeaseLost as error:
+            self._fenced(error)
+        except StoreError as error:
+            log.warning("the store can't be asked for executions: %s", error.message)
+
     async def close(self, reason: BaseException) -> None:
         """Write nothing any more and give up the epoch. What has not ended goes on elsewhere, or later."""
         self.closed = True
+        self._unwatch()
         for task in [*self._tasks]:
             task.cancel()
+        with contextlib.suppress(TimeoutError, FlowError):  # failed attempts, say: nobody waits for those
+            async with asyncio.timeout(PATIENCE):
+                await self.journal.committed("")
         self.journal.close(reason)
         await self._tenure.end()
 

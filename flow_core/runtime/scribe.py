@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Scribe", "error_record", "read_options"]
 
 SUCCESS: Final = int(Status.SUCCESS)
+#: Characters of an error's text that are kept.
+MOST_TEXT: Final = 10_000
 #: Fields of `ExecuteOptions` that are kept as they are.
 PLAIN: Final = ("step", "output", "timeout", "concurrency", "priority", "rollback")
 
@@ -44,8 +46,9 @@ def error_record(error: BaseException | None) -> ErrorRecord | None:
     """What is kept of an error."""
     if error is None:
         return None
-    text = str(getattr(error, "message", None) or error)
-    return ErrorRecord(getattr(error, "code", "error"), text, type(error).__qualname__)
+    text = str(getattr(error, "message", None) or error)[:MOST_TEXT]
+    kept = text.encode(errors="replace").decode().replace("\0", "\ufffd")  # what every database can hold
+    return ErrorRecord(getattr(error, "code", "error"), kept, type(error).__qualname__)
 
 
 class Scribe:

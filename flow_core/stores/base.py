@@ -19,25 +19,17 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
-from enum import Flag, auto
 from types import TracebackType
 from typing import Final, Self
 
 from flow_core.errors import Conflict, InvalidOption, UnknownExecution
-from flow_core.records import Definition, Epoch, ExecutionInfo, Page, Record, to_json
+from flow_core.records import Change, Definition, Epoch, ExecutionInfo, Page, Record, to_json
 from flow_core.status import Status
 
 __all__ = ["REMEMBERED", "Change", "Store"]
 
 #: How many commit ids of an epoch a store remembers at least.
 REMEMBERED: Final = 1024
-
-
-class Change(Flag):
-    """What somebody else may have changed: WORK: there are executions to `claim`; DEFINITIONS: there are new ones."""
-
-    WORK = auto()
-    DEFINITIONS = auto()
 
 
 class Store(ABC):
@@ -119,8 +111,8 @@ class Store(ABC):
         """Keep one revision of a flow. The same again changes nothing; others raise `Conflict` ("revision")."""
 
     @abstractmethod
-    async def definitions(self, flow: str | None = None) -> Sequence[Definition]:
-        """Every stored revision, of one flow or of all, by flow and revision."""
+    async def definitions(self, flow: str | None = None, *, after: int = 0) -> Sequence[Definition]:
+        """Every stored revision above ``after``, of one flow or of all, by flow and revision."""
 
     @abstractmethod
     async def check(self) -> Sequence[str]:

@@ -239,8 +239,9 @@ class MemoryStore(Store):
             raise Conflict(f"revision {revision} of {flow!r} holds other steps", reason="revision", flow=flow)
         self._changed(Change.DEFINITIONS)
 
-    async def definitions(self, flow: str | None = None) -> Sequence[Definition]:
-        return [found for key, found in sorted(self._definitions.items()) if flow in (None, key[0])]
+    async def definitions(self, flow: str | None = None, *, after: int = 0) -> Sequence[Definition]:
+        found = sorted(self._definitions.items())
+        return [definition for key, definition in found if flow in (None, key[0]) and key[1] > after]
 
     async def check(self) -> Sequence[str]:
         return [f"{id_}: no start" for id_, entry in self._entries.items() if entry.records[0] is not entry.start]

@@ -270,12 +270,12 @@ class PostgresStore(Store):
         rows = await self._ask("questions", "fetch", query, limit + 1, *(value for _, value in given))
         return Page([info(row[1:]) for row in rows[:limit]], str(rows[limit - 1][0]) if len(rows) > limit else None)
 
-    async def definitions(self, flow: str | None = None) -> Sequence[Definition]:
+    async def definitions(self, flow: str | None = None, *, after: int = 0) -> Sequence[Definition]:
         query = (
             "SELECT flow, revision, steps, owner FROM flow_core.definition"
-            " WHERE $1::text IS NULL OR flow = $1 ORDER BY flow, revision"
+            " WHERE ($1::text IS NULL OR flow = $1) AND revision > $2 ORDER BY flow, revision"
         )
-        return [Definition(*row) for row in await self._ask("questions", "fetch", query, flow)]
+        return [Definition(*row) for row in await self._ask("questions", "fetch", query, flow, after)]
 
     async def check(self) -> Sequence[str]:
         wrong = []

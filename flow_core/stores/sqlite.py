@@ -336,9 +336,12 @@ class SqliteStore(Store):
         rows = await self._ask(lambda db: db.execute(query, (*given.values(), limit + 1)).fetchall())
         return Page([info(row[1:]) for row in rows[:limit]], str(rows[limit - 1][0]) if len(rows) > limit else None)
 
-    async def definitions(self, flow: str | None = None) -> Sequence[Definition]:
-        query = "SELECT flow, revision, steps, owner FROM definition WHERE ?1 IS NULL OR flow = ?1 ORDER BY 1, 2"
-        return [Definition(*row) for row in await self._ask(lambda db: db.execute(query, (flow,)).fetchall())]
+    async def definitions(self, flow: str | None = None, *, after: int = 0) -> Sequence[Definition]:
+        query = (
+            "SELECT flow, revision, steps, owner FROM definition WHERE (?1 IS NULL OR flow = ?1) AND revision > ?2"
+            " ORDER BY 1, 2"
+        )
+        return [Definition(*row) for row in await self._ask(lambda db: db.execute(query, (flow, after)).fetchall())]
 
     async def check(self) -> Sequence[str]:
         def work(db: sqlite3.Connection) -> list[str]:

@@ -246,6 +246,8 @@ class StoreContract:
             assert caught.value.reason == "revision"
             assert [found.steps for found in await store.definitions("f")] == [b"one", b"two"]
             assert len(await store.definitions()) == 3
+            assert [found.steps for found in await store.definitions("f", after=1)] == [b"two"]
+            assert [*await store.definitions("f", after=2)] == []
 
         play(scenario)
 
