@@ -60,13 +60,21 @@ def is_loopback(address: str) -> bool:
     if scheme:
         address = scheme["rest"]
     parts = _PORT(address)
-    host = parts["host"] if parts else address
+    host = parts["host"] if parts and not _is_ip(address) else address
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     try:
         return _is_loopback_ip(host)
     except ValueError:
         return _resolves_to_loopback(host)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_loopback_ip(host: str) -> bool:

@@ -142,7 +142,9 @@ class KeyRing:
         gone = [key for key in self if wanted in (key.id, key.name)]
         if not gone:
             if which.startswith(PREFIX):  # part of a key, perhaps: not to be shown
-                raise InvalidOption("there is no key of that id", fix="name the id or the principal, not the key itself")
+                raise InvalidOption(
+                    "there is no key of that id", fix="name the id or the principal, not the key itself"
+                )
             near = did_you_mean(which, {name for key in self for name in (key.id, key.name)})
             raise InvalidOption(f"there is no key, and no principal, {which[:40]!r}", fix=near or "list the keys")
         return KeyRing(key for key in self if key not in gone), gone

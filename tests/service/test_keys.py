@@ -62,7 +62,19 @@ def test_only_the_whole_key_is_found_and_only_while_it_lives():
     assert ring.find(text, NOW + DAY) is None
     wrong = text[:-1] + ("A" if text[-1] != "A" else "B")
     other = text.replace(key.id, "0" * 12)
-    for bad in ("", wrong, other, text[:-1], text + "A", text.upper(), " " + text, text + "\n", key.id, "fc_", "\ud800"):
+    for bad in (
+        "",
+        wrong,
+        other,
+        text[:-1],
+        text + "A",
+        text.upper(),
+        " " + text,
+        text + "\n",
+        key.id,
+        "fc_",
+        "\ud800",
+    ):
         assert ring.find(bad, NOW) is None, bad
 
 

@@ -56,9 +56,7 @@ def test_more_than_the_bucket_holds_is_given_once_and_owed():
     assert bucket.take(1.6, 1) == 0.0
 
 
-@given(
-    st.lists(st.tuples(st.floats(0, 5), st.integers(1, 20)), max_size=40), st.integers(1, 50), st.integers(1, 50)
-)
+@given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 20)), max_size=40), st.integers(1, 50), st.integers(1, 50))
 def test_never_more_than_burst_and_rate_together(asked, rate, burst):
     bucket, now, given_ = TokenBucket(rate, burst, 0.0), 0.0, 0
     for pause, count in asked:
@@ -125,7 +123,9 @@ def test_executions_count_until_they_are_over_or_gone():
     for handle in handles:
         meter.execution("a")
         meter.started("a", handle)
-    with pytest.raises(QuotaExceeded, match="'a' has 3 executions under way and starts 1: the limit executions is 3") as e:
+    with pytest.raises(
+        QuotaExceeded, match="'a' has 3 executions under way and starts 1: the limit executions is 3"
+    ) as e:
         meter.execution("a")
     assert e.value.retry_after == LOOK_AGAIN
     meter.execution("b", 3)

@@ -1,4 +1,4 @@
-"""Who may do what: every verb, every role, own and foreign, pinned as one picture; and what has to hold of the picture."""
+"""Who may do what: every verb, every role, own and foreign, pinned as one picture; and what has to hold of it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def test_what_is_not_in_the_table_is_denied():
         for verb in ("Shutdown", "", "lookup", "Lookup "):
             decision = decide(role, verb, True)
             assert not decision.allowed and "not in the table" in decision.reason
-    assert not any(decide(role, verb, own).allowed for role in ("root", "", "Admin") for verb in VERBS for own in (0, 1))
+    assert not any(
+        decide(role, verb, own).allowed for role in ("root", "", "Admin") for verb in VERBS for own in (0, 1)
+    )
 
 
 def test_more_power_never_takes_anything_away_and_foreign_is_never_easier_than_own():
