@@ -29,6 +29,8 @@ POSTGRES = "PostgreSQL >= 15,000 durable steps/s on one local server"
 LONELY = "one lonely durable execution: at most two fsyncs of latency a step"
 IMPORT = "`import flow_core` <= 80 ms over a bare interpreter, numpy included"
 
+RPC = "an execution of one call costs <= 5 % of the bare client's throughput, 64 in flight"
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -70,6 +72,7 @@ TARGETS = (
     Target("durability.commits_per_step", "<=", 2, "fsyncs", LONELY),
     Target("postgres.steps_s", ">=", 15_000, "1/s", POSTGRES),
     Target("imports.with_numpy_ms", "<=", 80, "ms", IMPORT),
+    *(Target(f"rpc.{kind}_ratio", ">=", 0.95, "x", RPC) for kind in ("grpc", "http")),
 )
 
 

@@ -15,6 +15,7 @@ from datetime import timedelta
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
+from flow_core import urls
 from flow_core.catalog import Catalog
 from flow_core.core.plan import Plan
 from flow_core.engine.diagram import to_dot, to_mermaid
@@ -24,7 +25,6 @@ from flow_core.options import Author, ExecuteOptions, FlowOptions, Retry
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
 from flow_core.step import Step
-from flow_core.stores import store_of
 from flow_core.stores.retention import forget_old
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Flow:
         store: where executions and flows are kept: ``"sqlite:///flow.db"``, ``"postgresql://..."``, or a
             `flow_core.stores.Store`. None or ``"memory:"``: they live in this process.
         keep: how long the store keeps finished executions, see `FlowOptions`.
-        rpc, pubsub: clients for operations that call and publish.
+        rpc: what operations call with: a client, an url, or a mapping of services to urls.
+        pubsub: what operations publish with: a client, or an url.
         operations: registry of operation types, for decoding.
         context: your own values.
         options: a `FlowOptions` instead of executor, store and context.
@@ -76,8 +77,8 @@ class Flow:
         executor: Executor | None = None,
         store: str | Store | None = None,
         keep: int | timedelta | None = None,
-        rpc: RpcClient | None = None,
-        pubsub: PubSubClient | None = None,
+        rpc: str | Mapping[str, str | RpcClient] | RpcClient | None = None,
+        pubsub: str | PubSubClient | None = None,
         operations: OperationRegistry | None = None,
         context: Mapping[str, Any] | None = None,
         options: FlowOptions | None = None,
@@ -85,8 +86,8 @@ class Flow:
         options = options or FlowOptions()
         given: dict[str, Any] = {"executor": executor, "store": store, "keep": keep, "context": context}
         self._options = dataclasses.replace(options, **{k: v for k, v in given.items() if v is not None})
-        self.rpc = rpc
-        self.pubsub = pubsub
+        self.rpc = urls.rpc_client(rpc) if rpc is not None else None
+        self.pubsub = urls.pubsub_client(pubsub) if pubsub is not None else None
         self._operations = operations
         self._catalog = Catalog(lambda: self.operations, self._rebound)
         self._plans = self._catalog.plans
@@ -97,7 +98,7 @@ class Flow:
 
     def _take_options(self) -> None:
         given_store = self._options.store
-        self._unopened = None if given_store in (None, "memory:") else store_of(given_store)
+        self._unopened = None if given_store in (None, "memory:") else urls.store(given_store)
         given = self._options.executor
         if not (given is None or isinstance(given, Executor)):
             raise InvalidOption(f"executor must be an Executor or None, not {type(given).__name__}: {given!r:.80}")

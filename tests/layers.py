@@ -15,19 +15,24 @@ MAX_FILE = 400
 MAX_FUNCTION = 50
 
 BEAM = -1  # what every floor may import
+_BEAMS = [
+    "codec", "errors", "limits", "operation", "options", "plugins", "proto", "records", "status", "step", "targets",
+    "tracing",
+]  # fmt: skip
 TOP = 9  # flow_core/__init__.py: gathers the public names
 FLOORS = {
-    **dict.fromkeys(["codec", "errors", "limits", "operation", "options", "proto", "records", "status", "step"], BEAM),
+    **dict.fromkeys(_BEAMS, BEAM),
     "core": 0,
     "engine": 1,
     "runtime": 2,
-    **dict.fromkeys(["operations", "pubsub", "rpc", "stores"], 3),
-    **dict.fromkeys(["blocking", "catalog", "flow", "news"], 4),
+    **dict.fromkeys(["codecs", "operations", "pubsub", "rpc", "stores"], 3),
+    **dict.fromkeys(["blocking", "catalog", "news", "urls", "flow"], 4),
     **dict.fromkeys(["cli", "service"], 5),
     "__main__": 6,  # nothing but a call of cli
 }
-# The arrows within a floor from room to room: the blocking flow wraps the flow, which has a catalog.
-BESIDE = frozenset({("blocking", "flow"), ("flow", "catalog"), ("catalog", "news")})
+# The arrows within a floor from room to room: the blocking flow wraps the flow, which has a catalog and connects what
+# URLs name.
+BESIDE = frozenset({("blocking", "flow"), ("flow", "catalog"), ("flow", "urls"), ("catalog", "news")})
 # Floor 5 shows that the public names are enough; core is public for those who use its classes alone.
 HIDDEN_FROM_THE_TOP = frozenset({"engine", "runtime"})
 # Clocks, randomness, loops and threads come in as arguments below floor 2 (the driver steps coroutines, so core may).

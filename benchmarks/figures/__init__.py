@@ -22,6 +22,7 @@ NAMES = (
     "store",
     "postgres",
     "durability",
+    "rpc",
 )
 
 

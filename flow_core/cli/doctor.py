@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from flow_core import run
-from flow_core.stores import store_of
+from flow_core.urls import store as store_of
 
 __all__ = ["doctor"]
 

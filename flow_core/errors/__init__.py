@@ -15,14 +15,14 @@
     │   ├── Conflict  LeaseLost  ForeignStore  StoreCorrupt  SchemaTooNew
     │   └── StoreUnavailable  StoreTimeout  StoreFull
     ├── AdapterError               the outside world: a service or a broker
-    │   └── Unavailable  NoReply
+    │   └── Unavailable  NoReply  Rejected  NotServed  TargetRefused
     ├── AuthError                  the caller may not do this, or not now
     │   └── Unauthenticated  PermissionDenied  QuotaExceeded
     ├── Permanent                  raised by your step: never retried
     └── InternalError              us: please file a bug
 
-Lives here: classes, their stable ``code`` and the "fix" line. Does not live here: the decision what to retry
-(``engine/policy.py``).
+Lives here: classes, their stable ``code`` and the "fix" line; those of the outside world are in ``outside.py``. Does
+not live here: the decision what to retry (``engine/policy.py``).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flow_core.errors.base import FlowError, did_you_mean
+from flow_core.errors.outside import AdapterError, NoReply, NotServed, Permanent, Rejected, TargetRefused, Unavailable
 from flow_core.errors.store import (
     Conflict,
     ForeignStore,
@@ -70,6 +71,7 @@ __all__ = [
     "LimitExceeded",
     "MissingInput",
     "NoReply",
+    "NotServed",
     "OutputConflict",
     "PayloadError",
     "Permanent",
@@ -78,6 +80,7 @@ __all__ = [
     "QuotaExceeded",
     "RecordedError",
     "RegistrationError",
+    "Rejected",
     "RevisionConflict",
     "SchemaTooNew",
     "StepFailed",
@@ -87,6 +90,7 @@ __all__ = [
     "StoreFull",
     "StoreTimeout",
     "StoreUnavailable",
+    "TargetRefused",
     "Unauthenticated",
     "Unavailable",
     "UnknownExecution",
@@ -314,28 +318,6 @@ class QueueFull(ExecutionError):
 # --- the rest of the world; StoreError and its kinds are in store.py --------------------------------------------------
 
 
-class AdapterError(FlowError):
-    """A call or a message to the outside failed. Retried by default; ``retry_after`` (seconds) is honoured."""
-
-    code = "adapter"
-
-    def __init__(self, message: str, *, retry_after: float | None = None, **where: Any) -> None:
-        super().__init__(message, **where)
-        self.retry_after = retry_after
-
-
-class Unavailable(AdapterError):
-    """Nobody answers at the other end."""
-
-    code = "unavailable"
-
-
-class NoReply(AdapterError, TimeoutError):
-    """The reply to a message did not come in time."""
-
-    code = "no_reply"
-
-
 class AuthError(FlowError):
     """The caller is not known, or may not do this, or not now."""
 
@@ -362,12 +344,6 @@ class QuotaExceeded(AuthError):
     def __init__(self, message: str, *, retry_after: float | None = None, **where: Any) -> None:
         super().__init__(message, **where)
         self.retry_after = retry_after
-
-
-class Permanent(FlowError):
-    """Raise this (or a subclass) in a step when trying again is useless: it is never retried."""
-
-    code = "permanent"
 
 
 class InternalError(FlowError):

@@ -1,7 +1,7 @@
 """`OperationRegistry`: which class stands behind an operation type.
 
-Lives here: the registry, the built-in types, the entry points of other distributions, and the checks that the
-operations share. Does not live here: the wire form (``proto/encoding.py``). There is no global registry: two flows of
+Lives here: the registry, the built-in types, and the checks that the operations share. Does not live here: the wire
+form (``proto/encoding.py``), finding plug-ins (``plugins.py``). There is no global registry: two flows of
 one process may know different operations.
 """
 
@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from flow_core.errors import DecodeError, DuplicateOperation, InvalidStep, UnknownOperation, did_you_mean
 from flow_core.limits import MAX_ID, check_id
 from flow_core.operation import LocalOperation, Operation
+from flow_core.plugins import Plugins
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
     from flow_core.proto import flow_pb2 as pb
 
 __all__ = ["ENTRY_POINTS", "OperationRegistry", "check_address", "required_field"]
@@ -36,7 +35,9 @@ class OperationRegistry:
 
     def __init__(self) -> None:
         self._classes: dict[str, type[Operation]] = {}
-        self._plugins: dict[str, list[EntryPoint]] | None = None
+        self._plugins = Plugins(
+            ENTRY_POINTS, "operation of type", unknown=UnknownOperation, duplicate=DuplicateOperation
+        )
         for cls in _built_in():
             self.register(cls)
 
@@ -79,45 +80,19 @@ class OperationRegistry:
 
     def types(self) -> tuple[str, ...]:
         """Every type that can be resolved, sorted; plug-ins are listed without being imported."""
-        return tuple(sorted(self._classes.keys() | self._found().keys()))
-
-    def _found(self) -> dict[str, list[EntryPoint]]:
-        if self._plugins is None:
-            from importlib.metadata import entry_points  # 30 ms, and most processes need no plug-in
-
-            found: dict[str, list[EntryPoint]] = {}
-            for point in entry_points(group=ENTRY_POINTS):
-                if point not in found.setdefault(point.name, []):  # one distribution may be on the path twice
-                    found[point.name].append(point)
-            self._plugins = found
-        return self._plugins
+        return tuple(sorted(self._classes.keys() | self._plugins.names()))
 
     def _load(self, kind: str) -> type[Operation]:
-        points = self._found().get(kind, [])
-        if not points:
-            raise UnknownOperation(
-                f"no operation of type {kind!r:.80} is registered",
-                fix=did_you_mean(kind, self.types()) or "register its class, or install the plug-in that brings it",
-            )
-        if len(points) > 1:
-            raise DuplicateOperation(
-                f"operation type {kind!r} is offered by several plug-ins: {', '.join(map(_describe, points))}",
-                fix="uninstall one of them, or register a class of your own under this type",
-            )
-        try:
-            cls = points[0].load()
+        def check(cls: Any) -> None:
             offered = _check_class(cls)
-        except Exception as error:
-            raise UnknownOperation(
-                f"the plug-in {_describe(points[0])} for operation type {kind!r} can't be used: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        if offered != kind:
-            raise UnknownOperation(
-                f"the plug-in {_describe(points[0])} for operation type {kind!r} brings the type {offered!r}",
-                fix="the name of the entry point must be the type of its class",
-            )
-        loaded: type[Operation] = cls
+            if offered != kind:
+                raise InvalidStep(
+                    f"{cls.__qualname__} brings the type {offered!r}",
+                    fix="the name of the entry point must be the type of its class",
+                )
+
+        fix = did_you_mean(kind, self.types()) or "register its class, or install the plug-in that brings it"
+        loaded: type[Operation] = self._plugins.load(kind, check, fix)
         return loaded
 
 
@@ -139,11 +114,6 @@ def _check_class(cls: Any) -> str:
         missing = ", ".join(sorted(cls.__abstractmethods__))
         raise InvalidStep(f"operation class {cls.__qualname__} is abstract", fix=f"implement {missing}")
     return check_id(getattr(cls, "type", None), f"type of operation class {cls.__qualname__}")
-
-
-def _describe(point: EntryPoint) -> str:
-    distribution = f" of {point.dist.name}" if point.dist is not None else ""
-    return f"{point.value!r}{distribution}"
 
 
 def check_address(value: Any, what: str) -> str:

@@ -8,6 +8,7 @@ from flow_core.errors import Permanent
 from flow_core.operation import Operation
 from flow_core.operations.base import check_address, required_field
 from flow_core.options import OperationOptions
+from flow_core.tracing import outgoing_headers
 
 __all__ = ["ClientCallOperation"]
 
@@ -15,8 +16,8 @@ __all__ = ["ClientCallOperation"]
 class ClientCallOperation(Operation):
     """Sends the step's input to ``service``/``endpoint`` and takes the reply as output.
 
-    The call carries the headers that identify the attempt (``flow-idempotency-key`` stays the same over all attempts)
-    and the time that is left.
+    The call carries the headers that identify the attempt (``flow-idempotency-key`` stays the same over all attempts),
+    the trace context where there is one, and the time that is left.
 
     Raises:
         InvalidStep: ``service`` or ``endpoint`` is no str, empty, longer than 255, or has spaces.
@@ -41,9 +42,10 @@ class ClientCallOperation(Operation):
 
     async def execute(self, ctx: Any, data: bytes) -> bytes:
         """Call once. Raises what the client raises: `AdapterError` and its subclasses."""
-        if ctx.rpc is None:
+        client = ctx.rpc
+        if client is None:
             raise Permanent(f"{self.name}: this execution has no rpc client", fix="give the flow an rpc client")
-        reply: bytes = await ctx.rpc.call(
-            self.service, self.endpoint, data, headers=ctx.headers(), timeout=ctx.time_left()
+        reply: bytes = await client.call(
+            self.service, self.endpoint, data, headers=outgoing_headers(ctx), timeout=ctx.time_left()
         )
         return reply

@@ -8,6 +8,7 @@ from flow_core.errors import DecodeError, InvalidStep, Permanent
 from flow_core.operation import Operation
 from flow_core.operations.base import check_address, required_field
 from flow_core.options import OperationOptions
+from flow_core.tracing import outgoing_headers
 
 __all__ = ["ClientPublishOperation"]
 
@@ -55,7 +56,7 @@ class ClientPublishOperation(Operation):
         client = ctx.pubsub
         if client is None:
             raise Permanent(f"{self.name}: this execution has no pubsub client", fix="give the flow a pubsub client")
-        headers, left = ctx.headers(), ctx.time_left()
+        headers, left = outgoing_headers(ctx), ctx.time_left()
         if self.reply:
             subject = f"{self.topic}.reply.{ctx.execution}.{ctx.step}.{ctx.attempt}.{ctx.token()}"
             answer: bytes = await client.request(self.topic, data, reply_to=subject, headers=headers, timeout=left)

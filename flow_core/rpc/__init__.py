@@ -1,10 +1,13 @@
 """Calls to services: the contract of clients, and the one that stays inside the process.
 
-Lives here: ``base`` (the contract), ``memory``, and one file per network client. Does not live here: the operation that
-calls (``operations/client_call.py``).
+Lives here: ``base`` (the contract), ``memory``, one file per network client (imported when it is used), and
+``clients``, which knows where each service is. Does not live here: the operation that calls
+(``operations/client_call.py``).
 """
 
 from flow_core.rpc.base import RpcClient, RpcStatistics
+from flow_core.rpc.clients import Clients
 from flow_core.rpc.memory import MemoryRpcClient
+from flow_core.rpc.tls import Tls
 
-__all__ = ["MemoryRpcClient", "RpcClient", "RpcStatistics"]
+__all__ = ["Clients", "MemoryRpcClient", "RpcClient", "RpcStatistics", "Tls"]

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from flow_core.codec import check_payload
 from flow_core.errors import AdapterError, FlowError, NoReply, Unavailable
@@ -37,6 +37,9 @@ class RpcClient(ABC):
 
     A subclass calls ``super().__init__()`` and implements `_call`, raising `Unavailable` when nobody answers.
     """
+
+    #: Whether the constructor takes ``targets=`` (`flow_core.targets.Targets`) and only connects to checked addresses.
+    checks_targets: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._closed = False
@@ -79,9 +82,12 @@ class RpcClient(ABC):
                 reply = await self._call(service, endpoint, data, headers, timeout)
             check_payload(reply, f"reply of {what}")
         except Exception as error:
-            if limit.expired():
+            if limit.expired() and not isinstance(error, NoReply):
                 self._timeouts += 1
                 raise NoReply(f"call of {what}: no reply within {timeout:g} s") from error
+            if isinstance(error, NoReply):  # the client's own clock was quicker, or the other end gave up in our name
+                self._timeouts += 1
+                raise
             self._failures += 1
             if isinstance(error, FlowError):
                 raise

@@ -102,6 +102,10 @@ class DurablePerformer(Performer):
         """Set the timer of an execution that has a timeout."""
         Performer._perform(self, run, self.machine_of(run).begin(self.driver.time))
 
+    async def recorded(self, run: Execution) -> None:
+        """Wait until what happened so far is committed."""
+        await self.journal.committed(run.id)
+
     async def wait_for_end(self, runs: list[Execution]) -> None:
         """The same; but those whose store can't be written are not waited for: what is not recorded goes on later."""
         while not self.journal.trouble:

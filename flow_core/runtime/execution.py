@@ -217,6 +217,9 @@ class Execution(Run):
         """
         self._refuse_over("paused")
         self._performer.feed(self, e.PauseAsked())
+        await self._performer.recorded(self)
+        if self.over:  # its end was on the way to the store when it was asked
+            self._refuse_over("paused")
 
     async def resume(self) -> None:
         """Go on after a pause; nothing when it is not paused.
@@ -226,6 +229,7 @@ class Execution(Run):
         """
         self._refuse_over("resumed")
         self._performer.feed(self, e.ResumeAsked())
+        await self._performer.recorded(self)
 
     async def abort(self, *, rollback: bool = False, reason: str = "aborted") -> None:
         """End it: no new step starts, coroutines are cancelled, threads get a token, late results are dropped.

@@ -11,6 +11,7 @@ Lives here: start, recovery, the loss of executions to others. Does not live her
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ from flow_core.engine.execution import Machine, Phase
 from flow_core.engine.replay import Replayed, replay
 from flow_core.errors import FlowError, LeaseLost, StoreError
 from flow_core.records import Change, ExecutionInfo, ExecutionStarted, Record
-from flow_core.runtime.durable import DurablePerformer
+from flow_core.runtime.durable import PATIENCE, DurablePerformer
 from flow_core.runtime.journal import ExecutionStore, Journal
 from flow_core.runtime.scribe import Scribe, read_options
 from flow_core.runtime.tenure import Tenure
@@ -135,6 +136,9 @@ class Keeper:
         self._unwatch()
         for task in [*self._tasks]:
             task.cancel()
+        with contextlib.suppress(TimeoutError, FlowError):  # failed attempts, say: nobody waits for those
+            async with asyncio.timeout(PATIENCE):
+                await self.journal.committed("")
         self.journal.close(reason)
         await self._tenure.end()
 

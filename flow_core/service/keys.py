@@ -132,13 +132,19 @@ class KeyRing:
         return KeyRing([*kept, made]), made, secret
 
     def revoke(self, which: str) -> tuple[KeyRing, list[Key]]:
-        """A ring without the key of this id, or without all keys of the principal of this name; and what went.
+        """A ring without the key of this id (or the key itself), or without all keys of a principal; and what went.
 
         Raises:
             InvalidOption: there is neither.
         """
-        gone = [key for key in self if which in (key.id, key.name)]
+        whole = _KEY(which)
+        wanted = which if whole is None else whole[1]
+        gone = [key for key in self if wanted in (key.id, key.name)]
         if not gone:
+            if which.startswith(PREFIX):  # part of a key, perhaps: not to be shown
+                raise InvalidOption(
+                    "there is no key of that id", fix="name the id or the principal, not the key itself"
+                )
             near = did_you_mean(which, {name for key in self for name in (key.id, key.name)})
             raise InvalidOption(f"there is no key, and no principal, {which[:40]!r}", fix=near or "list the keys")
         return KeyRing(key for key in self if key not in gone), gone

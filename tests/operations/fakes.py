@@ -22,6 +22,7 @@ class FakeContext:
     cancelled: bool = False
     deadline: float | None = None
     tokens: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
 
     def time_left(self) -> float | None:
         return self.left

@@ -1,5 +1,6 @@
 """The registry: built-ins, duplicates, plug-ins found by entry point and loaded when asked for."""
 
+import functools
 import sys
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from flow_core.errors import DuplicateOperation, InvalidId, InvalidStep, UnknownOperation
 from flow_core.operation import Operation
 from flow_core.operations import LocalOperation, OperationRegistry
+from tests.plugin_kit import Installer
 
 BUILT_IN = (
     "client_call_operation",
@@ -27,17 +29,8 @@ class Mine(Operation):
 @pytest.fixture
 def plugins(tmp_path, monkeypatch):
     """Install a distribution with entry points for the time of a test: ``plugins(lines, source)``."""
-
-    def install(lines, source="", name="acme"):
-        (tmp_path / f"{name}_flow_ops.py").write_text(source)
-        info = tmp_path / f"{name}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[flow_core.operations]\n" + lines)
-        monkeypatch.delitem(sys.modules, f"{name}_flow_ops", raising=False)
-
     monkeypatch.syspath_prepend(tmp_path)
-    return install
+    return functools.partial(Installer(tmp_path), "flow_core.operations")
 
 
 PLUGIN = """

@@ -17,6 +17,9 @@ from flow_core.rpc import RpcClient, RpcStatistics
 class Setup(ABC):
     """How to test one client. ``run`` drives a coroutine, in virtual time where the client allows it."""
 
+    #: What a `Permanent` of the other end arrives as. A wire carries a status, not a class: there it is `Rejected`.
+    permanent: type[Permanent] = Permanent
+
     @abstractmethod
     def run(self, main): ...
 
@@ -144,7 +147,7 @@ class RpcContract:
                 await client.call("shop", "buy", b"")
             return type(caught.value)
 
-        assert self.play(setup, scenario, handler) is Permanent
+        assert self.play(setup, scenario, handler) is setup.permanent
 
     @pytest.mark.parametrize("data", ["text", None, bytearray(b"x"), b"z" * (MAX_PAYLOAD + 1)])
     def test_bad_payloads_are_refused_before_they_are_sent(self, setup, data):

@@ -1,0 +1,61 @@
+"""W3C trace context on the way out: which ``traceparent`` a call or a message carries.
+
+Lives here: finding it, and checking it. Does not live here: making spans (the ``otel`` extra's). Nothing of
+OpenTelemetry is imported: as long as nobody in the process did, no span can be there, and looking costs one look-up.
+
+Format: https://www.w3.org/TR/trace-context/ (version 00; later versions are passed on as they are).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any, Final
+
+from flow_core.errors import Permanent
+
+__all__ = ["TRACEPARENT", "TRACESTATE", "outgoing_headers"]
+
+TRACEPARENT: Final = "traceparent"
+TRACESTATE: Final = "tracestate"
+
+_PARENT: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]+)?"
+).fullmatch
+_STATE: Final = re.compile(r"[ -~]{0,512}").fullmatch
+
+
+def outgoing_headers(ctx: Any) -> dict[str, str]:
+    """What an attempt sends along: ``ctx.headers()``, and the trace context where there is one.
+
+    That is the current span of OpenTelemetry, else the ``traceparent`` (and ``tracestate``) that the caller gave with
+    ``execute(context={"traceparent": ...})``.
+
+    Raises:
+        Permanent: the caller's is malformed.
+    """
+    headers: dict[str, str] = ctx.headers()
+    otel = sys.modules.get("opentelemetry.trace")
+    if otel is not None:
+        span = otel.get_current_span().get_span_context()
+        if span.is_valid:
+            headers[TRACEPARENT] = f"00-{span.trace_id:032x}-{span.span_id:016x}-{int(span.trace_flags):02x}"
+            state = span.trace_state.to_header()
+            if state:
+                headers[TRACESTATE] = state
+            return headers
+    given = ctx.options
+    if given and TRACEPARENT in given:
+        headers[TRACEPARENT] = _checked(given[TRACEPARENT], TRACEPARENT, _PARENT)
+        if given.get(TRACESTATE):
+            headers[TRACESTATE] = _checked(given[TRACESTATE], TRACESTATE, _STATE)
+    return headers
+
+
+def _checked(value: Any, what: str, pattern: Any) -> str:
+    if not isinstance(value, str) or not pattern(value):
+        raise Permanent(
+            f"the {what} in the context of the execution is none: {value!r:.80}",
+            fix="pass the header of the incoming request on unchanged, or leave it out",
+        )
+    return value
