@@ -20,7 +20,7 @@ FLOORS = {
     **dict.fromkeys(["codec", "errors", "limits", "operation", "options", "proto", "records", "status", "step"], BEAM),
     "core": 0,
     "engine": 1,
-    "runtime": 2,
+    **dict.fromkeys(["links", "runtime"], 2),
     **dict.fromkeys(["operations", "pubsub", "rpc", "stores"], 3),
     **dict.fromkeys(["blocking", "flow"], 4),
     **dict.fromkeys(["cli", "service"], 5),
