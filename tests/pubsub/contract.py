@@ -68,7 +68,7 @@ class PubSubContract:
 
     def play(self, setup, scenario):
         async def main():
-            async with await setup.client() as client:
+            async with asyncio.timeout(20), await setup.client() as client:
                 return await scenario(client)
 
         return setup.run(main())
