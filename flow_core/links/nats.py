@@ -221,6 +221,8 @@ class NatsConnection:
             await client.subscribe(f"{self.inbox}.>", cb=self._answered)
             for listener in tuple(self._listeners):
                 await self._listen(client, listener)
+            if client.is_closed:
+                raise self._errors.ConnectionClosedError
         except BaseException as error:
             with contextlib.suppress(Exception):
                 await client.close()
