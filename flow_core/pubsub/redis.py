@@ -21,7 +21,7 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -101,7 +101,8 @@ class RedisPubSubClient(PubSubClient):
         self._subscriptions: dict[str, dict[Subscription, tuple[int, int]]] = {}  # key -> those, and what they had seen
         self._turns = itertools.count()
         self._read_until = b""
-        self._trimming: asyncio.Task[None] | None = None
+        self._trimming = False
+        self._chores: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<RedisPubSubClient {self._address}>"
@@ -164,7 +165,9 @@ class RedisPubSubClient(PubSubClient):
         group = self._group
         if data is None:
             log.warning("entry %s of %r has no field 'data'", entry.decode(), key)
-            takers = []
+            if group is not None:
+                self._spawn(self._acknowledge(key, entry))  # nobody could do more with it
+            return
         if group is not None:
             if not takers:
                 group.done(key, entry)  # unacknowledged: it will be given to somebody else
@@ -172,7 +175,6 @@ class RedisPubSubClient(PubSubClient):
             takers = [takers[next(self._turns) % len(takers)]]
         headers = MappingProxyType(_headers(fields))
         for subscription in takers:
-            assert data is not None
             message = Message(subscription.topic, data, headers, self)
 
             async def settle(_: bool) -> None:
@@ -193,8 +195,9 @@ class RedisPubSubClient(PubSubClient):
         subject = fields.get(b"subject", b"").decode(errors="replace")
         self._unroutable += not self._replies.deliver(subject, fields.get(b"data", b""))
         self._read_until = entry
-        if self._trimming is None:
-            self._trimming = asyncio.get_running_loop().create_task(self._trim())
+        if not self._trimming:
+            self._trimming = True
+            self._spawn(self._trim())
 
     async def _trim(self) -> None:
         """Remove replies that were read."""
@@ -208,15 +211,20 @@ class RedisPubSubClient(PubSubClient):
         except FlowError:
             pass  # the next reply tries again
         finally:
-            self._trimming = None
+            self._trimming = False
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
     async def _close(self) -> None:
         await self._topics.close()
         await self._answers.close()
-        if self._trimming is not None:
-            self._trimming.cancel()
+        for task in self._chores:
+            task.cancel()
         if self._link.connection is not None:
             try:
                 async with asyncio.timeout(1.0):

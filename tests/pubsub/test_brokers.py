@@ -31,6 +31,12 @@ def keeping(request):
     return started(request, request.param)
 
 
+@pytest.fixture(params=[brokers.Core, brokers.JetStream, brokers.RabbitMq], ids=lambda kind: kind.name)
+def forgetful(request):
+    """Those whose replies are lost with the connection."""
+    return started(request, request.param)
+
+
 @pytest.fixture
 def no_secrets(caplog):
     """All that is logged, at every level and by every library, is free of passwords."""
@@ -90,9 +96,8 @@ def test_subscriptions_and_requests_come_back_after_a_restart(broker):
     run(main())
 
 
-def test_a_request_whose_broker_dies_does_not_wait_for_ever(broker):
-    if broker.name == "redis":
-        pytest.skip("its stream of replies survives: a reply may still come")
+def test_a_request_whose_broker_dies_does_not_wait_for_ever(forgetful):
+    broker = forgetful
 
     async def main():
         if broker.keeps:
@@ -185,6 +190,30 @@ def test_fire_and_forget_that_a_lost_connection_took_is_counted_or_refused(broke
             await asyncio.to_thread(broker.process.start)
         if broker.keeps:
             await broker.forget("gone")
+
+    run(main())
+
+
+def test_a_reply_that_was_sent_while_the_asker_was_away_arrives(request):
+    """Redis only: its stream of replies outlives the connection."""
+    broker = started(request, brokers.Redis)
+
+    async def main():
+        asked = asyncio.Event()
+        async with broker.client() as client, broker.client() as service:
+            message = None
+
+            def take(one):
+                nonlocal message
+                message = one
+                asked.set()
+
+            await service.subscribe("away", take)
+            waiting = asyncio.create_task(client.request("away", b"", reply_to="away.1"))
+            await asked.wait()
+            client._link.lost(client._link.connection, "a test says so")
+            await message.reply(b"still here")
+            assert await waiting == b"still here"
 
     run(main())
 
