@@ -71,9 +71,10 @@ def client_of(server, **options):
 
 def test_a_retried_publish_is_stored_once_and_tells_where(nats_server):
     async def main():
-        async with stream(nats_server.url(), "ONCE", ["once", "twice"]) as jetstream, client_of(
-            nats_server, stream="ONCE"
-        ) as client:
+        async with (
+            stream(nats_server.url(), "ONCE", ["once", "twice"]) as jetstream,
+            client_of(nats_server, stream="ONCE") as client,
+        ):
             key = {"flow-idempotency-key": "execution/step"}
             receipts = [await client.publish("once", b"x", headers=key) for _ in range(3)]
             other = await client.publish("twice", b"y", headers=key)
@@ -130,7 +131,7 @@ def test_an_answer_that_is_no_acknowledgement_is_an_error(nats_server):
         await other.flush()
         async with client_of(nats_server, jetstream=True) as client:
             for data in (b"hello", b"[]", b"{}", b'{"error": {"code": 503, "description": "no space"}}'):
-                with pytest.raises(AdapterError, match="no stream answered|no space"):
+                with pytest.raises(AdapterError, match=r"no stream answered|no space"):
                     await client.publish("chatty", data)
         await other.close()
 

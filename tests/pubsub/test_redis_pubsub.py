@@ -95,9 +95,10 @@ def test_a_publisher_who_gave_up_before_it_was_sent_sends_nothing(redis_server):
 
 def test_a_group_shares_and_misses_nothing(redis_server):
     async def main():
-        async with client_of(redis_server, group="g", prefetch=5) as first, client_of(
-            redis_server, group="g", prefetch=5
-        ) as second:
+        async with (
+            client_of(redis_server, group="g", prefetch=5) as first,
+            client_of(redis_server, group="g", prefetch=5) as second,
+        ):
             inbox = Inbox()
             for client in (first, second):
                 await client.subscribe("work", inbox)
@@ -202,7 +203,7 @@ def test_a_reply_goes_to_streams_of_replies_only(redis_server, address):
             inbox = Inbox()
             await client.subscribe("t", inbox)
             await client.publish("t", b"", headers={"flow-reply-to": address})
-            with pytest.raises((Permanent, AdapterError), match="no address for replies|asks for no reply"):
+            with pytest.raises((Permanent, AdapterError), match=r"no address for replies|asks for no reply"):
                 await (await inbox.next()).reply(b"")
 
     run(main())

@@ -153,9 +153,10 @@ def test_the_deadline_travels_and_ends_the_handler(nats_server):
 def test_services_share_the_calls_and_groups_get_each_their_own(nats_server):
     async def main():
         served = []
-        async with pair(nats_server, prefix="prod.") as (client, first), NatsRpcClient(
-            nats_server.url(), prefix="prod."
-        ) as second:
+        async with (
+            pair(nats_server, prefix="prod.") as (client, first),
+            NatsRpcClient(nats_server.url(), prefix="prod.") as second,
+        ):
             for name, service in (("first", first), ("second", second)):
                 await service.serve("shop", "buy", lambda data, headers, name=name: served.append(name) or data)
             replies = await asyncio.gather(*(client.call("shop", "buy", b"%d" % n) for n in range(50)))
@@ -174,9 +175,10 @@ def test_services_share_the_calls_and_groups_get_each_their_own(nats_server):
 
 def test_only_so_many_calls_are_handled_at_a_time(nats_server):
     async def main():
-        async with NatsRpcClient(nats_server.url()) as client, NatsRpcClient(
-            nats_server.url(), concurrency=3
-        ) as service:
+        async with (
+            NatsRpcClient(nats_server.url()) as client,
+            NatsRpcClient(nats_server.url(), concurrency=3) as service,
+        ):
             running, most, gate = 0, 0, asyncio.Event()
 
             async def handler(data, headers):
