@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -75,7 +76,7 @@ class Link(Generic[T]):
         self._kept = self._closed = False
         self._failures = 0
         self._since = self._not_before = 0.0
-        self._reason: str = "not tried yet"
+        self._error: Exception = Unavailable("not tried yet")
 
     @property
     def connection(self) -> T | None:
@@ -92,7 +93,7 @@ class Link(Generic[T]):
             loop = asyncio.get_running_loop()
             left = self._not_before - loop.time()
             if left > 0:
-                raise Unavailable(f"no connection to {self.name}: {self._reason}", retry_after=left)
+                raise self._refusal(left)
             self._opening = loop.create_future()
             self._opening.add_done_callback(_look_at)
             self._opener = self._spawn(self._open(self._opening))
@@ -112,7 +113,7 @@ class Link(Generic[T]):
         if self._closed:
             return
         now = asyncio.get_running_loop().time()
-        self._reason = f"lost: {reason}"
+        self._error = Unavailable(f"it was lost: {reason}")
         if now - self._since > self._backoff.maximum:
             self._failures, self._not_before = 0, now
         else:  # it came and went: a server that refuses us after the greeting is not to be stormed
@@ -143,13 +144,11 @@ class Link(Generic[T]):
                 connection = await self._connect()
         except Exception as error:
             now = asyncio.get_running_loop().time()
-            self._reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            if isinstance(error, TimeoutError):
-                self._reason = f"no answer within {self._timeout:g} s"
+            self._error = error
             self._failed(now)
             self._opening = None
             if not opening.done():
-                opening.set_exception(self._refusal(error, self._not_before - now))
+                opening.set_exception(self._refusal(self._not_before - now))
             self._tend()
             return
         if opening.done():  # closed meanwhile
@@ -161,11 +160,19 @@ class Link(Generic[T]):
         opening.set_result(connection)
         log.log(logging.INFO if self._failures or self.connects > 1 else logging.DEBUG, "connected to %s", self.name)
 
-    def _refusal(self, error: Exception, retry_after: float) -> Exception:
+    def _refusal(self, retry_after: float) -> Exception:
+        """What a caller is told who comes before the next attempt is due."""
+        error = self._error
         if isinstance(error, FlowError) and not isinstance(error, Unavailable):
-            return error
-        refusal = Unavailable(f"no connection to {self.name}: {self._reason}", retry_after=retry_after)
-        refusal.__cause__ = error
+            return copy(error)
+        if isinstance(error, TimeoutError):
+            reason = f"no answer within {self._timeout:g} s"
+        elif isinstance(error, Unavailable):
+            reason = error.message
+        else:
+            reason = f"{type(error).__name__}: {error}"
+        refusal = Unavailable(f"no connection to {self.name}: {reason}", retry_after=retry_after)
+        refusal.__cause__ = error.__cause__ if isinstance(error, Unavailable) else error
         return refusal
 
     def _failed(self, now: float) -> None:

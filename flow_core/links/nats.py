@@ -96,6 +96,11 @@ class NatsConnection:
             import nats.errors
         except ImportError as error:
             raise ImportError(f"{owner} needs nats-py: pip install 'flow-core[nats]'") from error
+        if credentials is not None:
+            try:
+                import nkeys  # noqa: F401 - nats-py imports it when it connects
+            except ImportError as error:
+                raise ImportError(f"{owner} needs nkeys for credentials: pip install nkeys") from error
         self._factory = nats.aio.client.Client
         self._errors = nats.errors
         self._options = {"tls": tls, "user_credentials": credentials}
@@ -193,8 +198,27 @@ class NatsConnection:
     # --- inner ------------------------------------------------------------------------------------------------------
 
     async def _connect(self) -> Any:
+        try:
+            return await self._attempt(verbose=False)
+        except (ConnectionError, self._errors.UnexpectedEOF, self._errors.ConnectionClosedError) as error:
+            first = self._refused(error)
+            if isinstance(error, ConnectionRefusedError):
+                raise first from first.__cause__
+        except (OSError, self._errors.Error) as error:
+            refusal = self._refused(error)
+            raise refusal from refusal.__cause__
+        # A server that refuses our user closes the connection, often before nats-py has read why. Asked to answer every
+        # command it says so first.
+        try:
+            await (await self._attempt(verbose=True)).close()
+        except (OSError, self._errors.Error) as error:
+            first = self._refused(error)
+        raise first from first.__cause__
+
+    async def _attempt(self, verbose: bool) -> Any:
+        """A connection with all subscriptions made. Raises the library's own reason."""
         client = self._factory()
-        troubles: list[BaseException] = []
+        troubles: list[Exception] = []
 
         async def failed(error: Exception) -> None:
             troubles.append(error)
@@ -207,6 +231,7 @@ class NatsConnection:
             await client.connect(
                 list(self.address.urls),
                 name="flow-core",
+                verbose=verbose,
                 allow_reconnect=False,
                 reconnect_time_wait=0,  # between the attempts of a first connect, which go on without allow_reconnect
                 max_reconnect_attempts=1,
@@ -226,12 +251,12 @@ class NatsConnection:
         except BaseException as error:
             with contextlib.suppress(Exception):
                 await client.close()
-            if not isinstance(error, Exception):
-                raise
-            raise self._refused(troubles[-1] if troubles else error) from None
+            if isinstance(error, Exception) and troubles:
+                raise troubles[-1] from None
+            raise
         return client
 
-    def _refused(self, error: BaseException) -> FlowError:
+    def _refused(self, error: Exception) -> FlowError:
         text = self.address.hide(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         if "authorization" in text.lower() or "authentication" in text.lower():
             refusal: FlowError = AuthError(f"{self.address} refuses this user", fix="check user and password")

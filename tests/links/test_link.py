@@ -90,11 +90,13 @@ def test_an_attempt_that_hangs_ends():
 
 def test_other_flow_errors_pass_as_they_are():
     async def main():
-        world = World(broken=AuthError("who are you"))
-        with pytest.raises(AuthError):
-            await world.link.get()
+        world = World(broken=AuthError("who are you", fix="say so"))
+        for _ in range(2):
+            with pytest.raises(AuthError, match="who are you\n  fix: say so"):
+                await world.link.get()
+        return len(world.attempts)
 
-    run_virtual(main())
+    assert run_virtual(main()) == 1
 
 
 def test_a_lost_connection_is_made_anew_at_the_next_need_only():

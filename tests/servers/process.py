@@ -116,11 +116,24 @@ class ServerProcess:
         self._end(signal.SIGTERM)
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open and nobody answers, until `resume`."""
+        """SIGSTOP: connections stay open and nobody answers, until `resume`. Returns once every thread has stopped."""
         self._signal(signal.SIGSTOP)
+        wait_for(lambda: all(state in "TZX" for state in self._states()), f"pause of {self.name}")
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def _states(self) -> list[str]:
+        """State letters of all threads of the server and of what it started, where the system tells (Linux)."""
+        states = []
+        for path in Path("/proc").glob("[0-9]*/task/[0-9]*/stat"):
+            try:
+                fields = path.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            except OSError:
+                continue  # ended meanwhile
+            if self._process is not None and int(fields[2]) == self._process.pid:
+                states.append(fields[0])
+        return states
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
