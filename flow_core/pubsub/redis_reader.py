@@ -116,6 +116,7 @@ class Reader:
             try:
                 session = await self._link.get()
                 await self._read(session)
+                raise ConnectionError("somebody else noticed that the connection is lost")
             except Exception as error:
                 failure = translated(error, self._address, "reading")
                 pause = getattr(failure, "retry_after", None) or PAUSE
@@ -124,17 +125,20 @@ class Reader:
                     pause = 0.0
                 elif session is not None:
                     log.warning("%s: %s", self._address, failure.message)
+                if session is not None and session is not self._link.connection:
+                    await session.close()
                 await asyncio.sleep(pause)
 
     async def _read(self, session: Session) -> None:
         """Read for as long as the connection lasts."""
         if self._group is None:
-            while True:
+            while session is self._link.connection:
                 self._hand_on(await session.reads.xread(self._positions, count=COUNT, block=int(BLOCK * 1000)))
+            return
         await self._catch_up(session, self._group)
         loop = asyncio.get_running_loop()
         claimed = loop.time()
-        while True:
+        while session is self._link.connection:
             await self._group.room()
             answer = await session.reads.xreadgroup(
                 self._group.name,

@@ -49,6 +49,12 @@ class Session:
     commands: Any
     reads: Any
 
+    async def close(self) -> None:
+        """Disconnect both. redis-py connects again when they are used: call it once more by whoever did that."""
+        for part in (self.commands, self.reads):
+            await part.aclose()
+            await part.connection_pool.disconnect()
+
 
 def open_link(address: Address, owner: str, timeout: float) -> Link[Session]:
     """A link whose connections are checked by a PING each. Raises ImportError when redis-py is missing."""
@@ -76,7 +82,7 @@ def open_link(address: Address, owner: str, timeout: float) -> Link[Session]:
             await session.commands.ping()
             await session.reads.ping()
         except BaseException as error:
-            await disconnect(session)
+            await session.close()
             if not isinstance(error, Exception):
                 raise
             failure = translated(error, address, f"no connection to {address}")
@@ -86,12 +92,7 @@ def open_link(address: Address, owner: str, timeout: float) -> Link[Session]:
             raise failure from failure.__cause__
         return session
 
-    async def disconnect(session: Session) -> None:
-        for part in (session.commands, session.reads):
-            await part.aclose()
-            await part.connection_pool.disconnect()
-
-    return Link(address.shown, connect, disconnect, timeout=2 * timeout)
+    return Link(address.shown, connect, Session.close, timeout=2 * timeout)
 
 
 def translated(error: BaseException, address: Address, what: str) -> FlowError:
@@ -212,6 +213,9 @@ class Writer:
         except Exception as error:
             self._link.lost(session, self._address.hide(f"{type(error).__name__}: {error}"))
             raise
+        finally:
+            if session is not self._link.connection:
+                await session.close()
         copies = answers.pop() if self._replicas else 0
         if isinstance(copies, int) and copies < self._replicas:
             raise Unavailable(f"stored, but {copies} replicas have it, not {self._replicas}; a retry stores it again")
