@@ -39,6 +39,10 @@ class Session:
     reply_queue: asyncio.Future[str] | None = None
     consumers: dict[Any, Any] = field(default_factory=dict)
 
+    async def close(self) -> None:
+        """Disconnect, channels included."""
+        await self.connection.close()
+
 
 def open_link(
     address: Address,
@@ -58,9 +62,7 @@ def open_link(
         import aio_pika
     except ImportError as error:
         raise ImportError(f"{owner} needs aio-pika: pip install 'flow-core[rabbitmq]'") from error
-    url = address.urls[0]
-    if "heartbeat=" not in url:
-        url += f"{'&' if '?' in url else '?'}heartbeat={HEARTBEAT}"
+    url = _beating(address.urls[0])
 
     async def connect() -> Session:
         connection = None
@@ -68,14 +70,11 @@ def open_link(
             connection = await aio_pika.connect(
                 url, timeout=timeout, client_properties={"connection_name": "flow-core"}
             )
-            sending = await connection.channel(on_return_raises=True)
-            taking = await connection.channel()
-            await taking.set_qos(prefetch_count=prefetch)
-            session = Session(connection, sending, taking, await _exchange(sending, exchange))
-            for part in (connection, sending, taking):
+            session = await _opened(connection, exchange, prefetch)
+            for part in (parts := (connection, session.sending, session.taking)):
                 part.close_callbacks.add(lambda _, error=None, *__: ended(session, error))
             await resume(session)
-            if connection.is_closed or sending.is_closed or taking.is_closed:
+            if any(part.is_closed for part in parts):
                 raise ConnectionError("closed while it was opened")
         except BaseException as error:
             if connection is not None:
@@ -86,17 +85,27 @@ def open_link(
             raise failure from failure.__cause__
         return session
 
-    async def disconnect(session: Session) -> None:
-        await session.connection.close()
-
     def ended(session: Session, error: Any) -> None:
         if session is link.connection:
             reason = address.hide(error or "closed")
             link.lost(session, reason)
             lost(f"connection to {address} lost ({reason})")
 
-    link: Link[Session] = Link(address.shown, connect, disconnect, timeout=timeout)
+    link: Link[Session] = Link(address.shown, connect, Session.close, timeout=timeout)
     return link
+
+
+def _beating(url: str) -> str:
+    """The URL with our heartbeat, unless it asks for another."""
+    return url if "heartbeat=" in url else f"{url}{'&' if '?' in url else '?'}heartbeat={HEARTBEAT}"
+
+
+async def _opened(connection: Any, exchange: str, prefetch: int) -> Session:
+    """Channels for what goes and for what comes: the broker closes a channel for a mistake made on it."""
+    sending = await connection.channel(on_return_raises=True)
+    taking = await connection.channel()
+    await taking.set_qos(prefetch_count=prefetch)
+    return Session(connection, sending, taking, await _exchange(sending, exchange))
 
 
 async def _exchange(channel: Any, name: str) -> Any:

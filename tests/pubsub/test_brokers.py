@@ -11,6 +11,7 @@ from tests.aio import run
 from tests.pubsub import brokers, load
 from tests.pubsub.contract import Inbox, answer, eventually
 from tests.servers.process import free_port
+from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.server
 
@@ -64,6 +65,17 @@ def test_what_was_confirmed_survives_a_killed_broker(keeping):
     assert counts["confirmed"] == 150
     assert counts["confirmed before the kill"] < 150
     assert counts["missing"] == 0, counts
+
+
+def test_that_test_sees_what_is_missing(tmp_path):
+    """The same with a Redis that writes nothing down: what was confirmed before the kill is gone."""
+    server = RedisServer(tmp_path, durable=False)
+    server.start()
+    try:
+        counts = run(load.restart(brokers.Redis(server), "restart", 150))
+    finally:
+        server.stop()
+    assert counts["missing"] >= 50
 
 
 def test_subscriptions_and_requests_come_back_after_a_restart(broker):

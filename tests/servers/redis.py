@@ -12,7 +12,7 @@ bind 127.0.0.1
 port {port}
 dir {folder}
 requirepass {password}
-appendonly yes
+appendonly {durable}
 appendfsync always
 save ""
 """
@@ -21,10 +21,12 @@ save ""
 class RedisServer(ServerProcess):
     """``appendfsync always``: what was answered survives a SIGKILL."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, durable: bool = True) -> None:
         port = free_port()
         config = folder / "redis.conf"
-        config.write_text(CONFIG.format(port=port, folder=folder, password=PASSWORD))
+        config.write_text(
+            CONFIG.format(port=port, folder=folder, password=PASSWORD, durable="yes" if durable else "no")
+        )
         super().__init__("redis", [need("redis-server", "redis-server"), str(config)], port, folder)
 
     def url(self, password: str = PASSWORD) -> str:
