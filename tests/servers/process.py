@@ -57,6 +57,24 @@ def listens(port: int) -> bool:
     return True
 
 
+class Guard:
+    """Kills the process group ``group`` when the test process is gone, however it ended (a watchdog ends it hard).
+
+    A shell that waits for the end of its input, which nobody but the test process holds open.
+    """
+
+    def __init__(self, group: int) -> None:
+        self._shell = subprocess.Popen(
+            ["/bin/sh", "-c", f"read _; kill -s KILL -- -{group}"],
+            stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    def release(self) -> None:
+        """The group has ended."""
+        self._shell.kill()
+        self._shell.communicate()
+
+
 class ServerProcess:
     """One server. `start` it, `kill` it (SIGKILL), `start` it again on the same port and with the same files.
 
@@ -85,6 +103,7 @@ class ServerProcess:
         self._environment = {**os.environ, **(environment or {})}
         self._ready = ready or (lambda: listens(port))
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
 
     @property
     def log(self) -> Path:
@@ -97,6 +116,8 @@ class ServerProcess:
                 self._command, cwd=self.folder, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
+
+        self._guard = Guard(process.pid)
 
         def serves() -> object:
             if process.poll() is not None:
@@ -147,6 +168,8 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(PATIENCE)
+        if self._guard is not None:
+            self._guard.release()
         wait_for(lambda: not listens(self.port), f"end of {self.name}")  # what it started may end a moment later
 
     def _signal(self, which: signal.Signals) -> None:

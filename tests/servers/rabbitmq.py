@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.process import ServerProcess, free_port, need
+from tests.servers.process import Guard, ServerProcess, free_port, need
 
 PASSWORD = "s3cr3t-of-rabbitmq"  # a test's own server
 CONFIG = """
@@ -54,22 +54,25 @@ class RabbitMqServer(ServerProcess):
             "ERL_EPMD_PORT": str(mapper),
         }
         self._mapper = {**os.environ, **environment}
+        self._epmd = None
         super().__init__("rabbitmq", [program], port, folder, environment=environment)
 
     def start(self) -> None:
-        # Started by us, the port mapper ends with the server's own process group and not with nobody.
+        # Started by us, the port mapper is ours to end; started by the server it would stay.
         epmd = shutil.which("epmd")
         if epmd is None:
             pytest.fail("needs epmd, which comes with erlang-base")
-        self._epmd = subprocess.Popen([epmd], env=self._mapper, stdin=subprocess.DEVNULL)
+        self._epmd = subprocess.Popen([epmd], env=self._mapper, stdin=subprocess.DEVNULL, start_new_session=True)
+        self._epmd_guard = Guard(self._epmd.pid)
         super().start()
 
     def _end(self, how) -> None:
         super()._end(how)
-        epmd = getattr(self, "_epmd", None)
+        epmd, self._epmd = self._epmd, None
         if epmd is not None:
             epmd.kill()
             epmd.wait()
+            self._epmd_guard.release()
 
     def url(self, password: str = PASSWORD) -> str:
         return f"amqp://flow:{password}@127.0.0.1:{self.port}/"
