@@ -3,8 +3,8 @@
 Four ways in one process, taking turns: the library by hand, flow-core's client without the engine (`bare`), executions
 of a flow of one step that calls (`engine`), and one execution of 1,000 such steps, 64 of them at a time (`steps`). Each
 call carries the same five headers, 64 bytes and a timeout of 30 s. `ratio` is the engine's throughput over the bare
-client's in the same round, the median of all, `steps_ratio` that of the steps of one execution; p99 is that of all calls
-of a way; `cpu` is the client process's time for one call, which a busy machine distorts less.
+client's in the same round, the median of all, `steps_ratio` that of the steps of one execution; p99 is that of all
+calls of a way; `cpu` is the client process's time for one call, which a busy machine distorts less.
 """
 
 import asyncio
