@@ -12,9 +12,7 @@
 Lives here: the public names. Everything else is reached through them.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+import typing as _typing
 
 from flow_core import errors
 from flow_core.errors import FlowError, Permanent
@@ -30,7 +28,7 @@ from flow_core.runtime.loop import run
 from flow_core.status import Status
 from flow_core.step import ALL, REQUEST, Step
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from flow_core.service.client import RemoteFlow
 
 __version__ = "0.1.0"
@@ -67,7 +65,7 @@ __all__ = [
 ]
 
 
-def connect(url: str, *, service: str | None = None, key: str | None = None, tls: Any = None) -> RemoteFlow:
+def connect(url: str, *, service: str | None = None, key: str | None = None, tls: _typing.Any = None) -> "RemoteFlow":
     """A `RemoteFlow`: the flows of a server, with the methods of `Flow`. It connects with its first call.
 
     Args:
