@@ -326,6 +326,7 @@ class Machine:
         if self.paused:
             self.paused = False
             self.run.move(Status.RUNNING)
+            self._out.append(e.NotePause(False))
         self._decide(status, error)
         if status is not Status.STOPPED:  # a stop is no end: who starts again goes on with it
             self._out.append(e.NoteEnding(self.verdict[0], rollback, self.verdict[1] or error))
