@@ -87,7 +87,8 @@ class Journal:
         self._next = Batch()
         self._sent: Batch | None = None
         self._pump: asyncio.Task[None] | None = None
-        self._closed: BaseException | None = None
+        #: Why nothing is sent any more; None: it is open.
+        self.closed: BaseException | None = None
         self._commit_id = 0
         #: What the store says while it can't be written; None: all is well.
         self.trouble: StoreError | None = None
@@ -115,7 +116,7 @@ class Journal:
         """Call back when everything written so far is committed; at once when it is."""
         batch = self._next if self._next.records else self._sent
         if batch is None:
-            callback(self._closed)
+            callback(self.closed)
         else:
             batch.callbacks.append((execution, callback))
 
@@ -132,9 +133,9 @@ class Journal:
 
     def close(self, reason: BaseException) -> None:
         """Send nothing any more. Whoever waits hears ``reason``."""
-        if self._closed is not None:
+        if self.closed is not None:
             return
-        self._closed = reason
+        self.closed = reason
         batches = [batch for batch in (self._sent, self._next) if batch is not None]
         self._sent, self._next = None, Batch()
         if self._pump is not None:
@@ -146,14 +147,14 @@ class Journal:
     # --- sending ------------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        if self._closed is None:
+        if self.closed is None:
             self._pump = self._loop.create_task(self._work(), name="flow-core journal")
         else:
             self._next = Batch()
 
     async def _work(self) -> None:
         try:
-            while self._next.records and self._closed is None:
+            while self._next.records and self.closed is None:
                 batch, self._next = self._next, Batch()
                 self._sent = batch
                 await self._commit(batch)

@@ -160,9 +160,10 @@ class Keeper:
             started.set_result(None)
         if run.over:
             return
-        self._executor.launch(run)
-        if unwanted:
+        if unwanted:  # before its first step starts
             self._performer.feed(run, e.AbortAsked(reason="cancelled by its caller"))
+        else:
+            self._executor.launch(run)
 
     # --- recovery -----------------------------------------------------------------------------------------------------
 

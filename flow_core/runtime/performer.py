@@ -150,6 +150,9 @@ class Performer:
         if not run.over:
             self._perform(run, self.machine_of(run).handle(event, self.driver.time))
 
+    async def recorded(self, run: Execution) -> None:
+        """Wait until everything that was decided about an execution is kept: nothing to wait for without a store."""
+
     async def wait_for_end(self, runs: list[Execution]) -> None:
         """Wait for the end of executions that were asked to stop."""
         for run in runs:
