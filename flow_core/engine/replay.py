@@ -37,7 +37,7 @@ from flow_core.records import (
 )
 from flow_core.status import Status
 
-__all__ = ["Replayed", "replay"]
+__all__ = ["Replayed", "last_pause", "replay"]
 
 
 class Replayed(NamedTuple):
@@ -62,6 +62,12 @@ def replay(machine: Machine, records: Sequence[Record], now: float, utc: float) 
     if not records or not isinstance(records[0], ExecutionStarted):
         raise StoreCorrupt("an execution without a start")
     return _Replay(machine, records, now, utc).run()
+
+
+def last_pause(records: Sequence[Record]) -> Paused | None:
+    """The pause that an execution is in, as its records say; None when it is in none."""
+    last = next((record for record in reversed(records) if isinstance(record, Paused | Resumed)), None)
+    return last if isinstance(last, Paused) else None
 
 
 class _Replay:
@@ -223,8 +229,8 @@ class _Replay:
         self.slab.abandon_all(Status.ABORTED)
 
     def _paused(self) -> None:
-        last = next((r for r in reversed(self.records) if isinstance(r, Paused | Resumed)), None)
-        if not isinstance(last, Paused):
+        last = last_pause(self.records)
+        if last is None:
             return
         machine = self.machine
         machine.paused, machine.reason = True, last.reason

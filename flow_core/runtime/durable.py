@@ -18,6 +18,7 @@ from flow_core.codec import encode_outcome
 from flow_core.core.run import Intent
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
+from flow_core.engine.execution import Machine
 from flow_core.errors import PayloadError, StoreUnavailable
 from flow_core.records import ExecutionEnded, StepEnded
 from flow_core.runtime.performer import Performer
@@ -136,7 +137,12 @@ class DurablePerformer(Performer):
         run.abandon_all(Status.STOPPED)
         for task in self.driver.cancel_tasks(run):
             self._let_go(task)
+        machine: Machine | None = run.machine
+        for timer in [] if machine is None else [*machine.timers]:
+            self._cancel_timer(run, timer)
         self.driver.finish(run, Status.STOPPED, error)
+        if self.driver.kept and self.driver.kept[-1] is run:
+            self.driver.kept.pop()  # nothing is known of how it ends
 
     def _perform(self, run: Execution, commands: list[e.Command]) -> None:
         """Write what was decided, then perform the rest, at once when nothing has to be committed before."""

@@ -18,7 +18,15 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from flow_core.errors import Conflict, FlowError, InternalError, LeaseLost, StoreError, StoreUnavailable
+from flow_core.errors import (
+    Conflict,
+    ExecutorStopped,
+    FlowError,
+    InternalError,
+    LeaseLost,
+    StoreError,
+    StoreUnavailable,
+)
 from flow_core.records import Definition, Epoch, ExecutionInfo, Page, Record
 
 if TYPE_CHECKING:
@@ -137,18 +145,26 @@ class Journal:
             return
         self.closed = reason
         batches = [batch for batch in (self._sent, self._next) if batch is not None]
+        pump, self._pump = self._pump, None  # whatever is written from now on is dropped by `_start`
         self._sent, self._next = None, Batch()
-        if self._pump is not None:
-            self._pump.cancel()
+        if pump is not None and not self._is_current(pump):
+            pump.cancel()
         for batch in batches:
             for _, callback in batch.callbacks:
-                callback(reason)
+                self._tell(callback, reason)
+
+    def _is_current(self, pump: asyncio.Task[None]) -> bool:
+        try:
+            return asyncio.current_task() is pump
+        except RuntimeError:  # called from outside of the loop
+            return False
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         if self.closed is None:
             self._pump = self._loop.create_task(self._work(), name="flow-core journal")
+            self._pump.add_done_callback(self._pump_is_done)
         else:
             self._next = Batch()
 
@@ -164,26 +180,46 @@ class Journal:
                 self.commits += 1
                 self.written += len(batch.records)
                 self._follow(batch)
+        except asyncio.CancelledError:
+            self._shut_down()
+            raise
         finally:
             self._pump = None
+            if self._next.records:  # a step raised SystemExit: what the others wait for is sent all the same
+                self._start()
+
+    def _pump_is_done(self, pump: asyncio.Task[None]) -> None:
+        if pump.cancelled():  # perhaps before its first step
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        """The pump was cancelled: when nobody closed the journal, its loop is being shut down."""
+        if self.closed is None:
+            self._give_up(ExecutorStopped("the event loop was shut down under the executor"))
 
     def _follow(self, batch: Batch) -> None:
-        """What waited for a commit goes on. An exception of one must not hold up the others."""
-        try:
-            if batch.outcomes:
-                self._release(batch.outcomes)
-        except Exception as error:
-            self._loop.call_exception_handler({"message": "a step can't go on after its commit", "exception": error})
+        """What waited for a commit goes on. An exception of one does not hold up the others."""
+        fatal = self._tell(self._release, batch.outcomes) if batch.outcomes else None
         for _, callback in batch.callbacks:
-            try:
-                callback(None)
-            except Exception as error:
-                self._loop.call_exception_handler({"message": "no way on after a commit", "exception": error})
+            fatal = self._tell(callback, None) or fatal
+        if fatal is not None:
+            raise fatal
+
+    def _tell(self, function: Callable[[Any], None], argument: Any) -> BaseException | None:
+        """Call a function; returns what it raises when that is meant for the loop: SystemExit, KeyboardInterrupt."""
+        try:
+            function(argument)
+        except Exception as error:
+            what = "an execution can't go on after its commit"
+            self._loop.call_exception_handler({"message": what, "exception": error})
+        except BaseException as error:
+            return error
+        return None
 
     async def _commit(self, batch: Batch) -> None:
         delay = FIRST_DELAY
         self._commit_id += 1
-        while batch.records:
+        while batch.records and self.closed is None:
             try:
                 await self._store.commit(self._epoch, batch.records, commit_id=self._commit_id)
             except StoreUnavailable as error:
@@ -201,7 +237,8 @@ class Journal:
                 self._give_up(error if isinstance(error, FlowError) else wrong)
             else:
                 break
-        self._healed()
+        if self.closed is None:
+            self._healed()
 
     def _refuse(self, batch: Batch, error: Conflict | LeaseLost) -> None:
         """Take out what the store does not want: the records of one execution, or all when the epoch is over."""
@@ -209,8 +246,8 @@ class Journal:
         if execution is None:
             self._give_up(error)
             return
-        for one in (batch, self._next):
-            drop(one, execution, error)
+        for callback in [*drop(batch, execution), *drop(self._next, execution)]:
+            self._tell(callback, error)
         self._lost(execution, error)
 
     def _give_up(self, error: BaseException) -> None:
@@ -229,12 +266,11 @@ class Journal:
             self.trouble = None
 
 
-def drop(batch: Batch, execution: str, error: BaseException) -> None:
-    """Take everything of one execution out of a batch; whoever waits for it hears the error."""
+def drop(batch: Batch, execution: str) -> list[Callback]:
+    """Take everything of one execution out of a batch; returns who waited for it."""
     batch.records[:] = [record for record in batch.records if record.execution != execution]
     pairs = zip(batch.outcomes[::2], batch.outcomes[1::2], strict=True)
     batch.outcomes[:] = [value for pair in pairs if pair[0].id != execution for value in pair]
     gone = [callback for id_, callback in batch.callbacks if id_ == execution]
     batch.callbacks[:] = [pair for pair in batch.callbacks if pair[0] != execution]
-    for callback in gone:
-        callback(error)
+    return gone

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flow_core.codec import decode_outcome, encode_outcome
 from flow_core.engine import events as e
-from flow_core.errors import PayloadError, StoreCorrupt
+from flow_core.errors import FlowError, PayloadError, StoreCorrupt
 from flow_core.options import ExecuteOptions, Retry
 from flow_core.records import (
     AttemptFailed,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Scribe", "error_record", "read_options"]
 
 SUCCESS: Final = int(Status.SUCCESS)
+#: Longest text of an error that is kept, characters.
+MAX_TEXT: Final = 65_536
 #: Fields of `ExecuteOptions` that are kept as they are.
 PLAIN: Final = ("step", "output", "timeout", "concurrency", "priority", "rollback")
 
@@ -44,8 +46,18 @@ def error_record(error: BaseException | None) -> ErrorRecord | None:
     """What is kept of an error."""
     if error is None:
         return None
-    text = str(getattr(error, "message", None) or error)
-    return ErrorRecord(getattr(error, "code", "error"), text, type(error).__qualname__)
+    try:
+        text = error.message if isinstance(error, FlowError) else str(error)
+    except Exception as failed:  # a ``__str__`` of somebody's own
+        text = f"its text can't be made: {type(failed).__name__}"
+    code = error.code if isinstance(error, FlowError) else "error"  # a code of others may be anything
+    return ErrorRecord(code, storable(text), storable(type(error).__qualname__))
+
+
+def storable(text: str) -> str:
+    """A text that UTF-8 can express, not longer than `MAX_TEXT`."""
+    text = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "..."
+    return text.encode("utf-8", "replace").decode()
 
 
 class Scribe:
@@ -99,7 +111,7 @@ class Scribe:
             case e.NoteStep(step, status, value):
                 return self._ended(run, step, status, value, now)
             case e.NotePause(True, reason):
-                return Paused(run.id, reason, at)
+                return Paused(run.id, storable(reason), at)
             case e.NotePause(_, reason):
                 return Resumed(run.id, reason, at)
             case e.NoteEnding(status, rollback, error):

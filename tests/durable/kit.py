@@ -134,7 +134,7 @@ async def statuses(store: Any, execution: str) -> dict[str, str]:
     found = {step: Status(record.status).name for step, record in (await outcomes(store, execution)).items()}
     ends = [record for record in await store.load(execution) if isinstance(record, ExecutionEnded)]
     assert len(ends) <= 1, "it has two ends"
-    return found | {"": Status(end.status).name for end in ends}
+    return found | ({"": Status(ends[0].status).name} if ends else {})
 
 
 FIXED = Retry(3, initial=10, factor=1, jitter="none")
