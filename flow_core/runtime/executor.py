@@ -304,8 +304,7 @@ class Executor(ById):
         if conflict.reason == "request":
             raise ExecutionConflict(conflict.message, fix="use another id", flow=run.flow) from conflict
         look = self._directory.anywhere if run.options.async_ else self._directory.ended
-        found: Any = await look(run.flow, run.name)
-        return found  # type: ignore[no-any-return]  # a StoredExecution, when it is not known here
+        return await look(run.flow, run.name)  # type: ignore[return-value]  # a StoredExecution, perhaps
 
     def prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0) -> Execution:
         """An execution that is not launched yet."""

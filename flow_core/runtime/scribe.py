@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flow_core.codec import decode_outcome, encode_outcome
 from flow_core.engine import events as e
+from flow_core.engine.recorded import text_of
 from flow_core.errors import FlowError, PayloadError, StoreCorrupt
 from flow_core.options import ExecuteOptions, Retry
 from flow_core.records import (
@@ -46,12 +47,8 @@ def error_record(error: BaseException | None) -> ErrorRecord | None:
     """What is kept of an error."""
     if error is None:
         return None
-    try:
-        text = error.message if isinstance(error, FlowError) else str(error)
-    except Exception as failed:  # a ``__str__`` of somebody's own
-        text = f"its text can't be made: {type(failed).__name__}"
     code = error.code if isinstance(error, FlowError) else "error"  # a code of others may be anything
-    return ErrorRecord(code, storable(text), storable(type(error).__qualname__))
+    return ErrorRecord(code, storable(text_of(error)), storable(type(error).__qualname__))
 
 
 def storable(text: str) -> str:

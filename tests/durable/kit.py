@@ -15,8 +15,7 @@ from flow_core.records import ExecutionEnded, StepEnded
 from flow_core.status import Status
 from flow_core.stores import MemoryStore
 from tests.aio import run_virtual
-
-__all__ = ["Calls", "Held", "crash", "flow_on", "memory", "outcomes", "play", "statuses", "utc"]
+from tests.runtime.kit import turns
 
 EPOCH = 1_700_000_000.0
 #: Virtual seconds after which a test that hangs fails: heartbeats would keep its loop alive for ever.
@@ -143,3 +142,18 @@ FIXED = Retry(3, initial=10, factor=1, jitter="none")
 def chain(calls: Calls, *names: str, **options: Any) -> list[Step]:
     """Steps one after the other, that count."""
     return [Step(name, calls.body(name), after=names[i - 1] if i else (), **options) for i, name in enumerate(names)]
+
+
+async def started(store, steps, request=1, name="f", **options):
+    """A flow on ``store`` with an execution ``x`` of these steps."""
+    flow = flow_on(store)
+    await flow.create_steps(name, steps)
+    return flow, await flow.execute(name, request, id="x", async_=True, **options)
+
+
+async def again(store, steps, name="f", **options):
+    """The flow after a restart."""
+    flow = flow_on(store, **options)
+    await flow.create_steps(name, steps)
+    await turns()
+    return flow
