@@ -91,7 +91,7 @@ class ById:
         elif waiting is not None:
             why, fix = f"can't go on yet: {waiting.reason}", "register what it waits for"
         else:
-            why, fix = "is under way in another process", "ask that one"
+            why, fix = "is under way in another process, or waits for one,", "ask that one"
         raise IllegalMove(f"execution {id} {why} and can't be {what} here", fix=fix, flow=flow, execution=found)
 
     async def explain(self, flow: str, id: str) -> Explanation:

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from flow_core.codec import encode_outcome
 from flow_core.core.driver import Driver
 from flow_core.core.plan import Plan
-from flow_core.errors import ExecutionConflict, FlowError, InvalidOption, UnknownExecution
+from flow_core.errors import Conflict, ExecutionConflict, FlowError, InvalidOption, UnknownExecution
 from flow_core.records import ExecutionInfo, Page
 from flow_core.runtime.archive import StoredExecution
 from flow_core.runtime.context import StepContext
@@ -135,6 +135,18 @@ class Directory:
             else:
                 await asyncio.sleep(delay)
                 delay = min(LAST_LOOK, 2 * delay)
+
+    async def stored_before(self, run: Execution, conflict: Conflict) -> Execution | StoredExecution:
+        """The execution that the store has under the id of ``run``, which therefore was not started.
+
+        Over, unless ``async_=True`` was said. Raises `ExecutionConflict` when it is one of something else.
+        """
+        self.forget(run)
+        if conflict.reason == "request":
+            raise ExecutionConflict(conflict.message, fix="use another id", flow=run.flow) from conflict
+        if conflict.reason != "exists":
+            raise conflict
+        return await (self.anywhere if run.options.async_ else self.ended)(run.flow, run.name)
 
     async def list(
         self, flow: str | None, status: Status | None, since: float | None, limit: int, cursor: str | None

@@ -23,7 +23,7 @@ from flow_core.engine import events as e
 from flow_core.engine.bindings import Bindings
 from flow_core.engine.own import own_plan
 from flow_core.engine.plan import check_start
-from flow_core.errors import Conflict, ExecutionConflict, ExecutorStopped, InvalidOption
+from flow_core.errors import Conflict, ExecutorStopped, InvalidOption
 from flow_core.limits import check_id
 from flow_core.options import ExecuteOptions, ExecutorOptions
 from flow_core.runtime.admission import Admission
@@ -279,7 +279,7 @@ class Executor(ById):
             elif not run.over:
                 await keeper.journal.committed(run.id)
         except Conflict as conflict:
-            return await self._stored_before(run, conflict)
+            return await self._directory.stored_before(run, conflict)  # type: ignore[return-value]
         except Exception:
             if not known:
                 self._directory.forget(run)
@@ -298,13 +298,6 @@ class Executor(ById):
         run = self.prepare(plan, request, options, 0 if caller is None else caller.depth + 1)
         run.parent, run.caller, run.name = None if caller is None else caller.run, caller, options.id
         return run, False
-
-    async def _stored_before(self, run: Execution, conflict: Conflict) -> Execution:
-        self._directory.forget(run)
-        if conflict.reason == "request":
-            raise ExecutionConflict(conflict.message, fix="use another id", flow=run.flow) from conflict
-        look = self._directory.anywhere if run.options.async_ else self._directory.ended
-        return await look(run.flow, run.name)  # type: ignore[return-value]  # a StoredExecution, perhaps
 
     def prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0) -> Execution:
         """An execution that is not launched yet."""

@@ -157,3 +157,9 @@ async def again(store, steps, name="f", **options):
     await flow.create_steps(name, steps)
     await turns()
     return flow
+
+
+async def until(condition: Any) -> None:
+    """Let (virtual) time pass until ``condition()`` holds; `play` ends a wait for ever."""
+    while not condition():
+        await asyncio.sleep(0.001)
