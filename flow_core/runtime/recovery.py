@@ -14,12 +14,13 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from flow_core.codec import decode_outcome
 from flow_core.engine import events as e
 from flow_core.engine.execution import Machine, Phase
 from flow_core.engine.replay import last_pause, replay
-from flow_core.errors import FlowError, InvalidOption, LeaseLost, StoreCorrupt, StoreError
+from flow_core.errors import FlowError, InvalidOption, LeaseLost, StoreCorrupt, StoreError, StoreUnavailable
 from flow_core.records import ExecutionEnded, ExecutionInfo, ExecutionStarted, Paused, Record
 from flow_core.runtime.durable import DurablePerformer
 from flow_core.runtime.journal import ExecutionStore, Journal
@@ -29,6 +30,7 @@ from flow_core.status import Status
 if TYPE_CHECKING:
     from flow_core.core.driver import Driver
     from flow_core.core.plan import Plan
+    from flow_core.runtime.execution import Execution
     from flow_core.runtime.executor import Executor
     from flow_core.runtime.tenure import Tenure
 
@@ -38,6 +40,8 @@ log = logging.getLogger("flow_core")
 
 #: Executions that are claimed in one go.
 CLAIM = 1000
+#: Phases in which a parent does not ask for its children any more.
+GONE = (Phase.CANCELLING, Phase.ROLLING_BACK, Phase.OVER)
 POISON = "its process ended {} times without a step of it having ended in between; look at what it does, then resume it"
 
 
@@ -82,6 +86,8 @@ class Recovery:
         self._most_recoveries = executor.options.max_recoveries
         #: Id -> what can't go on here yet.
         self.waiting: dict[str, Waiting] = {}
+        #: Executions that were taken up and have not been found by the step that started them -> their parent's id.
+        self._children: WeakKeyDictionary[Execution, str] = WeakKeyDictionary()
         self._recovering = asyncio.Lock()
         self._reviving: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -135,23 +141,34 @@ class Recovery:
             except Exception as error:
                 log.exception("execution %s can't be taken up", one.info.execution)
                 one.kind, one.reason = "store", f"it can't be taken up: {type(error).__name__}: {error}"
-        for one in waiting:
-            if one.info.parent is not None:
-                await self._abort_orphan(one.info.execution, one.info.parent)
+        await self._abort_orphans()
 
-    async def _abort_orphan(self, child: str, parent: str) -> None:
+    async def _abort_orphans(self) -> None:
+        """Look for executions whose parent has ended without them, and for their children in turn."""
+        try:
+            while [run for run, parent in [*self._children.items()] if await self._abort_orphan(run, parent)]:
+                pass
+        except StoreUnavailable:
+            log.warning("the store can't tell what became of parents; it is asked again")
+
+    async def _abort_orphan(self, run: Execution, parent: str) -> bool:
         """End an execution whose parent was cancelled, and which its process could not tell that any more."""
-        run, above = self._executor.known(child), self._executor.known(parent)
-        if run is None or run.over or parent in self.waiting:
-            return
+        if parent in self.waiting:
+            return False
+        above = self._executor.known(parent)
+        if run.over or run.caller is not None:  # its parent has found it
+            del self._children[run]
+            return False
         if above is not None:
             machine: Machine | None = above.machine
-            gone = machine is not None and machine.phase in (Phase.CANCELLING, Phase.ROLLING_BACK)
+            gone = machine is not None and machine.phase in GONE and machine.verdict[0] is not Status.SUCCESS
         else:
             ends = [record for record in await self.store.load(parent) if isinstance(record, ExecutionEnded)]
             gone = bool(ends) and ends[-1].status != Status.SUCCESS
         if gone:
+            self._children.pop(run, None)
             self._performer.feed(run, e.AbortAsked(reason=f"aborted, as was {parent}, which had started it"))
+        return gone
 
     async def _ready(self, waiting: Waiting) -> tuple[Plan, list[Record]] | None:
         """The plan and the records of an execution; None when it can't go on yet: then ``waiting.reason`` says why."""
@@ -200,6 +217,8 @@ class Recovery:
             run.machine = None  # its way is the short one again
         del self.waiting[info.execution]
         self._executor.remember(run)
+        if start.parent is not None:
+            self._children[run] = start.parent
         waiting.tell()
         performer.resume_with(run, replayed.commands)
         self._driver.launch(run)
@@ -238,6 +257,7 @@ class Recovery:
             if unread:
                 async with self._recovering:
                     await self._revive_all(unread)
+            await self._abort_orphans()
         except LeaseLost as error:
             self._fenced(error)
         except StoreError as error:
