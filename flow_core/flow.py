@@ -335,6 +335,8 @@ class Flow:
                         raise started.failure
                 return started
         if fields:
+            if async_ is not None:
+                fields["async_"] = async_
             options = dataclasses.replace(options or ExecuteOptions(), **fields)
         execution = await self._start(flow, request, options, None)
         if not (options is not None and options.async_ if async_ is None else async_):

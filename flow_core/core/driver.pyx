@@ -26,8 +26,8 @@ from flow_core.core.calls cimport call_of, called_or_error, coroutine_of, kind_o
 from flow_core.core.counters cimport counter_bump
 from flow_core.core.ledger cimport LATE_OUTCOMES, STEPS_ENDED, STEPS_SUSPENDED
 from flow_core.core.plan cimport (
-    FLAG_ONCE, FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan,
-    StepSpec,
+    FLAG_ONCE, FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD,
+    Plan, StepSpec,
 )
 from flow_core.core.run cimport INTENT_ABORT, INTENT_RUN
 from flow_core.core.slab cimport FILL, FLOW_DEBUG, HELD, run_pop, run_prefetch, run_succeed

@@ -97,6 +97,14 @@ cdef class Run(Slab):
         self.steps[v].apart = False
         run_push(self, v)
 
+    def sift(self):
+        """Take out of the queue what must not start from there: steps that were moved while they were queued."""
+        cdef uint32_t v, k
+        for k in range(self.queued):
+            v = run_pop(self)
+            if self.steps[v].status == PENDING and not self.steps[v].apart:
+                run_push(self, v)
+
     def begin(self, index):
         """A pending step that is not queued runs now (its fate is decided without calling it)."""
         cdef uint32_t v = self.index_of(index, PENDING)

@@ -6,7 +6,7 @@ Lives here: that half of the `Executor`. Does not live here: finding them (`Dire
 from __future__ import annotations
 
 from flow_core.core.driver import Driver
-from flow_core.errors import InvalidOption
+from flow_core.errors import IllegalMove, InvalidOption
 from flow_core.options import ExecutorOptions
 from flow_core.records import Page
 from flow_core.runtime.directory import Directory
@@ -68,15 +68,31 @@ class ById:
 
     async def pause(self, flow: str, id: str) -> None:
         """See `Execution.pause`."""
-        await self.find(flow, id).pause()
+        await (await self._live(flow, id, "paused")).pause()
 
     async def resume(self, flow: str, id: str) -> None:
         """See `Execution.resume`."""
-        await self.find(flow, id).resume()
+        await (await self._live(flow, id, "resumed")).resume()
 
     async def abort(self, flow: str, id: str, *, rollback: bool = False) -> None:
         """See `Execution.abort`."""
-        await self.find(flow, id).abort(rollback=rollback)
+        found = await self._directory.anywhere(flow, id)
+        if not found.over:
+            await (await self._live(flow, id, "aborted")).abort(rollback=rollback)
+
+    async def _live(self, flow: str, id: str, what: str) -> Execution:
+        """An execution of this process. Raises `IllegalMove` for one that only the store knows."""
+        found = await self._directory.anywhere(flow, id)
+        if isinstance(found, Execution):
+            return found
+        waiting = self._directory.waiting(id)
+        if found.over:
+            why, fix = f"is over ({found.status.name})", "restart it"
+        elif waiting is not None:
+            why, fix = f"can't go on yet: {waiting.reason}", "register what it waits for"
+        else:
+            why, fix = "is under way in another process, or waits for one,", "ask that one"
+        raise IllegalMove(f"execution {id} {why} and can't be {what} here", fix=fix, flow=flow, execution=found)
 
     async def explain(self, flow: str, id: str) -> Explanation:
         """What an execution waits for."""

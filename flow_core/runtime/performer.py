@@ -155,7 +155,7 @@ class Performer:
             self._perform(run, self.machine_of(run).handle(event, self.driver.time))
 
     async def recorded(self, run: Execution) -> None:
-        """Wait until what happened so far is recorded: nothing, without a store."""
+        """Wait until everything that was decided about an execution is kept: nothing to wait for without a store."""
 
     async def wait_for_end(self, runs: list[Execution]) -> None:
         """Wait for the end of executions that were asked to stop."""
