@@ -158,23 +158,36 @@ class Worker:
             while True:
                 page = await self.executor.list(status=status, limit=1000, cursor=cursor)
                 for info in page.items:
-                    if info.execution not in self.watched:
-                        self.watched.add(info.execution)
-                        self.spawn_watch(self.watch(info))
+                    self.adopt_one(info)
                 if (cursor := page.cursor) is None:
                     break
+
+    def adopt_one(self, info):
+        id_ = info.execution
+        if id_ not in self.watched:
+            self.watched.add(id_)
+            self.spawn_watch(self.watch(info))
+        if info.status is Status.PAUSED and id_ not in self.pausing:
+            # Its process paused it and could not resume it any more, or it is taken for poison.
+            self.pausing.add(id_)
+            self.spawn(self.resume_found(info))
 
     async def watch(self, info):
         id_ = info.execution
         try:
             await self.keeper.settled(id_)
-            handle = self.executor.find(info.flow, id_)
-            # What its process paused and could not resume any more, or what is taken for poison.
-            if handle.status is Status.PAUSED and id_ not in self.pausing:
-                await self.resume(handle)
-            self.tell_end(id_, await handle.wait())
+            self.tell_end(id_, await self.executor.wait(info.flow, id_))
         except (StoreError, IllegalMove, UnknownExecution):
             self.watched.discard(id_)  # it ended just now, or is another process's
+
+    async def resume_found(self, info):
+        try:
+            await self.keeper.settled(info.execution)
+            await self.resume(self.executor.find(info.flow, info.execution))
+        except (StoreError, IllegalMove, UnknownExecution):
+            pass  # it ended just now, or is another process's
+        finally:
+            self.pausing.discard(info.execution)
 
     def tell_end(self, id_, status):
         if status is Status.STOPPED:
@@ -216,7 +229,8 @@ class Worker:
         """Wait until nothing in the store is unfinished."""
         while await self.unfinished():
             if self.watching:
-                await asyncio.wait(self.watching, return_when=asyncio.FIRST_COMPLETED)
+                # Not without an end: what the executor pauses later on has to be resumed.
+                await asyncio.wait(self.watching, timeout=10 * GLANCE, return_when=asyncio.FIRST_COMPLETED)
             else:
                 await asyncio.sleep(GLANCE)
         say("drained")
