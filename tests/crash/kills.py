@@ -1,8 +1,8 @@
 """Random kills: one store lives through hundreds of processes, each killed with SIGKILL at a moment of chance.
 
-A moment is "after the k-th line that it printed" (promises and effects), k drawn from a seed; which transaction that
-hits is up to the machine. The next process goes on with what it finds, gets more work, and is asked again for what the
-one before has not confirmed, as a client would.
+A moment is "after the k-th line that it printed" (promises and effects, not what is logged), k drawn from a seed; which
+transaction that hits is up to the machine. The next process goes on with what it finds, gets more work, and is asked
+again for what the one before has not confirmed, as a client would.
 
 Lives here: that, and the same for a server that is killed under its executors. Does not live here: the flows
 (``flows.py``), the rules (``judge.py``).
@@ -46,9 +46,9 @@ def one_life(life, starts, most):
     life.begin()
     life.do("start", starts=starts)
     life.do("drain")
-    while len(life.lines) < most and (line := life.line()) is not None:
-        if line == "drained":
-            break
+    heard = 0
+    while heard < most and (line := life.line()) not in (None, "drained"):
+        heard += not line.startswith("log ")
     assert life.process.poll() is None, life.errors()
     life.kill()
     return life.lines
@@ -59,15 +59,15 @@ def random_kills(place, kills, seed, say=lambda text: None):
     rng, tally = random.Random(seed), Tally()
     ledger = Ledger(place.folder / "ledger")
     judge, clients = Judge(tally), Clients(rng)
-    life = Life(place, "life-0")
+    life, following = Life(place, "life-0"), None
     try:
         for number in range(kills):
             backlog = len({id_ for id_, _ in judge.outcomes} - judge.over.keys())
             starts = clients.ask(STARTS if backlog < BACKLOG else 1)
+            following = Life(place, f"life-{number + 1}")  # it gets ready meanwhile
             most = rng.randrange(3) if rng.random() < 0.1 else rng.randrange(3, MOST_LINES)
             lines = one_life(life, starts, most)
             clients.hear(lines)
-            following = Life(place, f"life-{number + 1}")  # it gets ready while this one is judged
             life.end()
             life = following
             asyncio.run(judge_left(place, ledger, judge, lines, number))
@@ -80,7 +80,8 @@ def random_kills(place, kills, seed, say=lambda text: None):
         life.until("stopped")
         asyncio.run(look(place, ledger, judge, life.lines, clients.wanted))
     finally:
-        life.end()
+        for one in {life, following} - {None}:
+            one.end()
         ledger.close()
     return tally
 

@@ -82,10 +82,11 @@ class Life:
         return self.lines[-1]
 
     def until(self, *words):
-        """Read to the next line that begins with one of ``words`` (up to a space), and give the rest of that line."""
+        """Read to the next line that begins with one of ``words``, and give the rest of that line."""
         while (line := self.line()) is not None:
-            if line in words or line.startswith(tuple(f"{word} " for word in words)):
-                return line.partition(" ")[2]
+            for word in words:
+                if f"{line} ".startswith(f"{word} "):
+                    return line[len(word) + 1 :]
         raise Died(f"{self.name} ended before it said {words}: {self.process.wait()}, {self.errors()}")
 
     def errors(self):

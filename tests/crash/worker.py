@@ -7,6 +7,7 @@ Lives here: that process. Does not live here: who starts it (``lives.py``).
 """
 
 import asyncio
+import ctypes
 import json
 import logging
 import os
@@ -44,6 +45,12 @@ def make_store(url, *schema):
     return PostgresStore(url, schema=schema[0])
 
 
+def let_attach():
+    """Let a strace that is no ancestor attach, where Linux asks for that (Yama)."""
+    PR_SET_PTRACER, ANY = 0x59616D61, ctypes.c_ulong(-1)
+    ctypes.CDLL(None).prctl(PR_SET_PTRACER, ANY, 0, 0, 0)
+
+
 class Worker:
     """One executor on one store.
 
@@ -63,8 +70,9 @@ class Worker:
         self.pausing = set()
         self.at_gate = 0
         self.freeze_at = 0
-        self.opened = asyncio.Event()
-        self.counts = dict.fromkeys(("fenced", "claims_in_trouble", "beats_in_trouble"), 0)
+        self.gate_open = asyncio.Event()
+        self.gate_open.set()
+        self.counts = dict.fromkeys(("fenced", "claims", "claims_in_trouble", "beats_in_trouble"), 0)
 
     @property
     def keeper(self):
@@ -73,6 +81,8 @@ class Worker:
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def work(self):
+        if self.job.get("attachable"):
+            let_attach()
         store = make_store(*self.job["store"])
         self.count(store)
         self.executor = Executor(lease=self.job.get("lease", 15.0))
@@ -104,6 +114,7 @@ class Worker:
                 raise
 
         async def counted_claim(*arguments):
+            self.counts["claims"] += 1
             self.counts["claims_in_trouble"] += self.troubled()
             return await claim(*arguments)
 
@@ -227,7 +238,8 @@ class Worker:
 
     async def drain(self, **_):
         """Wait until nothing in the store is unfinished."""
-        while await self.unfinished():
+        while self.watching or await self.unfinished():
+            await self.adopt_if_possible()
             if self.watching:
                 # Not without an end: what the executor pauses later on has to be resumed.
                 await asyncio.wait(self.watching, timeout=10 * GLANCE, return_when=asyncio.FIRST_COMPLETED)
@@ -237,29 +249,45 @@ class Worker:
 
     async def unfinished(self):
         try:
-            await self.adopt()
             pages = [await self.executor.list(status=status, limit=1) for status in (Status.RUNNING, Status.PAUSED)]
         except StoreUnavailable:
             return True
         return any(page.items for page in pages)
 
+    async def adopt_if_possible(self):
+        try:
+            await self.adopt()
+        except StoreUnavailable:
+            pass  # the next time
+
+    async def close_gate(self, **_):
+        """Let no step of the gated flows past its gate."""
+        self.gate_open.clear()
+
+    async def open_gate(self, **_):
+        self.gate_open.set()
+
     async def freeze(self, at, **_):
-        """Have this process stop itself when ``at`` steps wait at the gate."""
+        """Close the gate, and have this process stop itself when ``at`` steps wait there; awake it opens the gate."""
+        self.gate_open.clear()
         self.freeze_at = at
         say("armed")
 
     async def gate(self):
-        if self.freeze_at:
-            self.at_gate += 1
-            if self.at_gate == self.freeze_at:
-                # Outside of any transaction: one who is frozen inside of one holds the file's lock, and nobody goes on.
-                await self.look_at_store()
-                self.at_gate = self.freeze_at = 0
-                os.kill(os.getpid(), signal.SIGSTOP)
-                self.opened.set()
-                self.opened = asyncio.Event()
-            else:
-                await self.opened.wait()
+        self.at_gate += 1
+        if self.at_gate == self.freeze_at:
+            self.freeze_at = 0
+            self.spawn(self.freeze_now())
+        try:
+            await self.gate_open.wait()
+        finally:
+            self.at_gate -= 1
+
+    async def freeze_now(self):
+        # Outside of any transaction: who is frozen inside of one holds the file's lock, and nobody goes on.
+        await self.look_at_store()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self.gate_open.set()
 
     async def report(self, **_):
         statistics = self.executor.statistics()
@@ -274,10 +302,7 @@ class Worker:
     async def look_round(self):
         while True:
             await asyncio.sleep(self.executor.options.lease / 3)
-            try:
-                await self.adopt()
-            except StoreError:
-                pass  # the next time
+            await self.adopt_if_possible()
 
     async def watch_trouble(self):
         told = None
