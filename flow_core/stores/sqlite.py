@@ -34,7 +34,7 @@ from flow_core.records import (
 )
 from flow_core.status import Status
 from flow_core.stores.base import Change, Store, parse_cursor
-from flow_core.stores.sqlite_file import connect, translated
+from flow_core.stores.sqlite_file import connect, settle, translated, waited
 from flow_core.stores.sqlite_rows import Writer
 
 __all__ = ["SqliteStore"]
@@ -79,6 +79,8 @@ class SqliteStore(Store):
         self._clock: Final = clock
         self._db: sqlite3.Connection | None = None
         self._writer: Writer | None = None
+        #: Something failed, so what stands in the log may be in the kernel's memory only.
+        self._doubt = False
         self._jobs: deque[Job] = deque()
         self._waiting = 0
         self._wake = threading.Semaphore(0)
@@ -153,6 +155,7 @@ class SqliteStore(Store):
             db.execute("COMMIT")
         except BaseException as error:
             told = translated(error, self.path) if isinstance(error, sqlite3.Error) else error
+            self._doubt |= isinstance(error, sqlite3.Error) and not waited(error)
             for job in group:
                 # Refusals too: they may stem from what another caller wrote in this very transaction. A copy for each:
                 # two tasks that raise the same object would share its traceback.
@@ -175,8 +178,11 @@ class SqliteStore(Store):
 
     def _connected(self) -> sqlite3.Connection:
         if self._db is None:
-            self._db = connect(self.path)
-            self._writer = Writer(self._db)
+            db = connect(self.path)
+            if self._doubt:
+                settle(db, self.path)
+                self._doubt = False
+            self._db, self._writer = db, Writer(db)
         return self._db
 
     def _drop(self) -> None:
