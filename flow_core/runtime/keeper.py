@@ -27,6 +27,7 @@ from flow_core.runtime.durable import PATIENCE, DurablePerformer
 from flow_core.runtime.journal import ExecutionStore, Journal
 from flow_core.runtime.scribe import Scribe, read_options
 from flow_core.runtime.tenure import Tenure
+from flow_core.tracing import with_current_trace
 
 if TYPE_CHECKING:
     from flow_core.core.plan import Plan
@@ -157,7 +158,7 @@ class Keeper:
         """
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         run.name = run.id  # asked for with every record
-        run.durable, run.own_steps = True, steps
+        run.durable, run.own_steps, run.options = True, steps, with_current_trace(run.options)
         scribe = self._performer.scribe
         try:
             records: list[Record] = [scribe.started(run, steps)]
@@ -252,6 +253,8 @@ class Keeper:
         machine = self._performer.machine_of(run)
         now = self._driver.time
         run.backdate(max(0.0, start.time_utc - self._performer.scribe.ahead))
+        if run.trace is not None:
+            run.trace.recall(waiting.records, self._performer.scribe.ahead)
         replayed = replay(machine, waiting.records, now, now + self._performer.scribe.ahead)
         if is_plain(machine) and not (replayed.commands or replayed.events):
             run.machine = None  # its way is the short one again
