@@ -31,8 +31,8 @@ _STATE: Final = re.compile(r"[ -~]{0,512}").fullmatch
 def outgoing_headers(ctx: Any) -> dict[str, str]:
     """What an attempt sends along: ``ctx.headers()``, and the trace context where there is one.
 
-    That is the current span of OpenTelemetry (the step's own when executions are traced), else the ``traceparent`` (and ``tracestate``) that the caller gave with
-    ``execute(context={"traceparent": ...})``.
+    That is the current span of OpenTelemetry, which is the step's own when executions are traced; else the
+    ``traceparent`` (and ``tracestate``) that the caller gave with ``execute(context={"traceparent": ...})``.
 
     Raises:
         Permanent: the caller's is malformed.
@@ -51,7 +51,7 @@ def outgoing_headers(ctx: Any) -> dict[str, str]:
 
 
 def with_current_trace(options: ExecuteOptions) -> ExecuteOptions:
-    """Options to be stored: with the current span of OpenTelemetry as ``traceparent`` of their context, if there is one.
+    """Options to be stored: with the current span of OpenTelemetry, if any, as ``traceparent`` of their context.
 
     So an execution that goes on in another process stays a part of its trace.
     """

@@ -169,7 +169,8 @@ class Executor(ById):
         self._admission.close()
         driver, performer = self._driver, self._performer
         if driver is None or performer is None:
-            return self._stopped()
+            self._stopped()
+            return
         try:
             async with asyncio.timeout(self._options.drain if drain is None else drain):
                 for run in [run for run in driver.runs_known() if not run.over]:

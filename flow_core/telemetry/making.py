@@ -47,7 +47,7 @@ class ExecutionSpans:
 
     def _utc(self, at: float) -> int:
         """UTC nanoseconds of a loop time. Apart, since a float has no digits for nanoseconds since the epoch."""
-        return self._ahead + round(at * 1e9)
+        return int(self._ahead + round(at * 1e9))
 
     def make(self, activities: list[tuple[float, int, str, Any]]) -> Iterator[None]:
         """Make them, one a turn; its own ends last."""

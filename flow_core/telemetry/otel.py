@@ -4,8 +4,8 @@ Spans are made when an execution is over, from the times that the engine keeps a
 sampler leaves out, and a crash loses no span: the process that goes on with a durable execution makes them all. What
 has to be there earlier, the identity of a step's span, is derived (``spans.py``).
 
-They are made by a tracer of the SDK, a copy of the provider's whose ids and sampler are set: span processors, limits and
-the resource are the provider's own.
+They are made by a tracer of the SDK, a copy of the provider's whose ids and sampler are set: span processors, limits
+and the resource are the provider's own.
 
 Lives here: `trace`, `FlowTracer`, and when spans are made. Does not live here: from what (``making.py``), what is noted
 before (``spans.py``).
@@ -65,7 +65,7 @@ def trace(flow: Flow | Executor, tracer_provider: TracerProvider | None = None) 
         InvalidOption: there is no provider of the SDK, or the executor is traced already.
         ImportError: the SDK is not installed.
     """
-    executor = flow if isinstance(flow, Executor) else flow.executor
+    executor: Executor = flow.executor if isinstance(flow, Flow) else flow
     provider: Any = tracer_provider or get_tracer_provider()
     tracer = provider.get_tracer("flow_core", __version__)
     if isinstance(tracer, NoOpTracer):
@@ -101,8 +101,8 @@ class _Given(IdGenerator, Sampler):  # type: ignore[misc]
     def generate_span_id(self) -> int:
         return self.span_id
 
-    def should_sample(  # noqa: PLR0917 - the SDK calls it so
-        self, parent_context: Any, trace_id: int, name: str, kind: Any = None, attributes: Any = None, *_: Any, **__: Any
+    def should_sample(
+        self, parent: Any, trace_id: int, name: str, kind: Any = None, attributes: Any = None, *_: Any
     ) -> SamplingResult:
         assert self.facts is not None
         return SamplingResult(self.facts.sampled.decision, attributes, self.facts.sampled.trace_state)

@@ -4,8 +4,8 @@ A span's id has to be known before the span is made: calls and messages carry it
 execution, which a recovered execution still has, and from the id of the step. They stay the same when an execution goes
 on in another process.
 
-Lives here: ids, parents, whether the trace is sampled, notes of failed attempts, and `StepSpan`, the current span inside
-a step. Does not live here: making the spans, which is done when the execution is over (``otel.py``).
+Lives here: ids, parents, whether the trace is sampled, notes of failed attempts, and `StepSpan`, the current span
+inside a step. Does not live here: making the spans, which is done when the execution is over (``making.py``).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ try:
 except ImportError as missing:
     raise ImportError("tracing needs the SDK of OpenTelemetry: pip install 'flow-core[otel]'") from missing
 
+from flow_core.core.task import Activity
 from flow_core.records import AttemptFailed, Compensated, ErrorRecord, Record
 from flow_core.tracing import TRACEPARENT, TRACESTATE
 
@@ -138,7 +139,8 @@ class Trace:
     def activity_ended(self, step: int, activity: int, error: BaseException | None) -> None:
         """Note the end of a fallback or a compensation."""
         if self._run is not None:
-            self.activities.append((self._run.driver.time, step, "fallback" if activity == 1 else "compensation", error))
+            kind = "fallback" if activity == Activity.ACTIVITY_FALLBACK else "compensation"
+            self.activities.append((self._run.driver.time, step, kind, error))
 
     def recall(self, records: Sequence[Record], ahead: float) -> None:
         """Note what failed before the execution came here."""
@@ -217,7 +219,7 @@ class Trace:
         return self._run is not None and facts is not None and facts.sampled.decision.is_recording()
 
 
-class StepSpan(Span):
+class StepSpan(Span):  # type: ignore[misc]
     """The current span inside a step: what libraries and your own code take as their parent, and write attributes to.
 
     It is a stand-in: the span of the step is made when the execution is over, with everything noted here. Its end is
@@ -281,7 +283,7 @@ class StepSpan(Span):
     def end(self, end_time: int | None = None) -> None:
         """Nothing: it ends with the step."""
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         """Nothing either."""
 
 
