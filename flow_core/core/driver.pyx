@@ -20,14 +20,14 @@ what a step sees (`Seat`), policies.
 """
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t
 
 from flow_core.core.calls cimport call_of, called_or_error, coroutine_of, kind_of, refuse_output
 from flow_core.core.counters cimport counter_bump
 from flow_core.core.ledger cimport LATE_OUTCOMES, STEPS_ENDED, STEPS_SUSPENDED
 from flow_core.core.plan cimport (
-    FLAG_ONCE, FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan,
-    StepSpec,
+    FLAG_ONCE, FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD,
+    Plan, StepSpec,
 )
 from flow_core.core.run cimport INTENT_ABORT, INTENT_RUN
 from flow_core.core.slab cimport FILL, FLOW_DEBUG, HELD, run_pop, run_prefetch, run_succeed
@@ -314,13 +314,14 @@ cdef class Driver(Gate):
             refused = refuse_output(run, v, value)
             if refused is not None:
                 outcome, value = OUT_RAISED, refused
+        run.now = self.now
         if activity != ACTIVITY_ATTEMPT:
             self.handler.activity_ended(run, v, activity, outcome == OUT_RETURNED, value)
             return 0
         if run.steps[v].status != RUNNING:
             counter_bump(self.cells, LATE_OUTCOMES)
             return 0
-        run.now = run.steps[v].ended = self.now
+        run.steps[v].ended = self.now
         if outcome == OUT_RAISED:
             self.handler.step_failed(run, v, value)
             return 0
