@@ -12,12 +12,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
 from flow_core.errors import Permanent
 from flow_core.options import ExecuteOptions
 
-__all__ = ["TRACEPARENT", "TRACESTATE", "outgoing_headers", "with_current_trace"]
+__all__ = ["TRACEPARENT", "TRACESTATE", "outgoing_headers", "trace_context", "with_current_trace"]
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
@@ -48,6 +49,11 @@ def outgoing_headers(ctx: Any) -> dict[str, str]:
         if given.get(TRACESTATE):
             headers[TRACESTATE] = _checked(given[TRACESTATE], TRACESTATE, _STATE)
     return headers
+
+
+def trace_context(context: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an execution's context its child executions get: the trace that the caller gave."""
+    return {key: context[key] for key in (TRACEPARENT, TRACESTATE) if key in context} if context else {}
 
 
 def with_current_trace(options: ExecuteOptions) -> ExecuteOptions:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.trace import Span, SpanKind, StatusCode
+try:
+    from opentelemetry.trace import Span, SpanKind, StatusCode
+except ImportError as missing:
+    raise ImportError("tracing needs the SDK of OpenTelemetry: pip install 'flow-core[otel]'") from missing
 
 from flow_core import Status
 from flow_core.telemetry.spans import Attempt, Event, Facts, StepNotes, identity, parent_context

@@ -27,7 +27,7 @@ from flow_core.telemetry.spans import Facts, Trace, identity, parent_context
 try:
     from opentelemetry.sdk.trace import Tracer, TracerProvider
     from opentelemetry.sdk.trace.id_generator import IdGenerator
-    from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
+    from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
     from opentelemetry.trace import NoOpTracer, Span, SpanContext, SpanKind, get_current_span, get_tracer_provider
 except ImportError as missing:
     raise ImportError("tracing needs the SDK of OpenTelemetry: pip install 'flow-core[otel]'") from missing
@@ -133,11 +133,15 @@ class FlowTracer:
         return Trace(self, run, get_current_span().get_span_context())
 
     def sample(self, parent: SpanContext | None, trace_id: int, run: Execution) -> SamplingResult:
-        """Ask the provider's sampler, once for an execution and all of its steps."""
-        result: SamplingResult = self._sampler.should_sample(
-            parent_context(parent), trace_id, run.flow, SpanKind.INTERNAL, identity(run), ()
-        )
-        return result
+        """Ask the provider's sampler, once for an execution and all of its steps. A broken one drops it."""
+        try:
+            result: SamplingResult = self._sampler.should_sample(
+                parent_context(parent), trace_id, run.flow, SpanKind.INTERNAL, identity(run), ()
+            )
+            return result
+        except Exception:
+            log.exception("the sampler failed: an execution is not traced", extra={"execution": run.id})
+            return SamplingResult(Decision.DROP)
 
     def start(  # noqa: PLR0917 - all that a span begins with
         self, facts: Facts, own: SpanContext, parent: Context, name: str, kind: SpanKind, attributes: dict[str, Any],
@@ -190,7 +194,7 @@ class FlowTracer:
             for _ in self._making:
                 if until is not None and perf_counter() >= until:
                     return
-        except Exception:  # a span processor's, or a broken sampler's
+        except Exception:  # a span processor's
             log.exception("the spans of an execution could not be made")
         finally:
             self._working = False
