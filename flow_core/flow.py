@@ -24,6 +24,7 @@ from flow_core.options import Author, ExecuteOptions, FlowOptions, Retry
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
 from flow_core.step import Step
+from flow_core.tracing import trace_context
 
 if TYPE_CHECKING:
     from flow_core.operations.base import OperationRegistry
@@ -350,7 +351,9 @@ class Flow:
     async def execute_nested(self, flow: str, request: Any, step: str | None, caller: StepContext) -> Execution:
         """Execute a flow for a step of another execution, with an id of its own; for `StepContext.execute`."""
         child = caller.child_id()
-        options = ExecuteOptions(step=step, id=child) if step is not None or child is not None else None
+        kept = trace_context(caller.options)
+        given = kept or step is not None or child is not None
+        options = ExecuteOptions(step=step, id=child, context=kept) if given else None
         execution = await self._start(flow, request, options, caller)
         await self._executor.finish(execution)
         return execution

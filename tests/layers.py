@@ -27,7 +27,7 @@ FLOORS = {
     **dict.fromkeys(["links", "runtime"], 2),
     **dict.fromkeys(["codecs", "operations", "pubsub", "rpc", "stores"], 3),
     **dict.fromkeys(["blocking", "catalog", "urls", "flow"], 4),
-    **dict.fromkeys(["cli", "service"], 5),
+    **dict.fromkeys(["cli", "service", "telemetry"], 5),
     "__main__": 6,  # nothing but a call of cli
 }
 # The arrows within a floor from room to room: the blocking flow wraps the flow, which has a catalog and connects what

@@ -14,10 +14,12 @@ class Intent(IntEnum):
 NAMES: Sequence[str]
 
 class Run(Slab):
+    options: Any
     machine: Any
     name: Any
     parent: Any
     caller: Any
+    trace: Any
     events: Any
     depth: int
     durable: bool
@@ -26,8 +28,6 @@ class Run(Slab):
     def ending(self) -> bool: ...
     @property
     def held(self) -> int: ...
-    @property
-    def options(self) -> Any: ...
     @property
     def failure(self) -> BaseException | None: ...
     @property

@@ -64,6 +64,7 @@ cdef class Run(Slab):
     def succeed(self, index, object value=None):
         """A running step gave ``value``. Raises ValueError when it is not running."""
         cdef uint32_t v = self.index_of(index, RUNNING)
+        self.steps[v].ended = self.now
         Py_INCREF(value)
         run_succeed(self, v, <PyObject*>value)
 
@@ -119,6 +120,8 @@ cdef class Run(Slab):
         if self.plan is None:
             return
         cdef Graph g = self.plan.graph
+        if self.driver is not None:
+            self.now = self.driver.time             # they end now, not when the driver last went on with it
         self.fill(self.count)
         for v in range(self.count):
             if self.steps[v].apart == HELD:         # it has its outcome, which counts

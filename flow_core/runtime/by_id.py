@@ -13,12 +13,13 @@ from flow_core.runtime.directory import Directory
 from flow_core.runtime.execution import Execution, Transition
 from flow_core.runtime.explain import Explanation, explain, explain_stored, explain_waiting
 from flow_core.runtime.keeper import Keeper
+from flow_core.runtime.observed import Observed
 from flow_core.status import Status
 
 __all__ = ["ById"]
 
 
-class ById:
+class ById(Observed):
     """See the module. All raise `UnknownExecution` for an id that neither this process nor the store knows."""
 
     _driver: Driver | None

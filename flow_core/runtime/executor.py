@@ -129,7 +129,7 @@ class Executor(ById):
             context_type=StepContext, encode=encode_value, limit=options.concurrency, keep=keep, nonce=nonce,
             clock=clock_of(loop), budget=options.budget,
         )  # fmt: skip
-        self._driver.notify = not isinstance(options.keep, int)
+        self._driver.notify, self._driver.tracer = not isinstance(options.keep, int), self._tracer
         self._performer.driver = driver = self._driver
         self._admission = Admission(options.queue, lambda: driver.live)
         self._directory = Directory(driver, nonce)
@@ -178,6 +178,7 @@ class Executor(ById):
         self._admission.close()
         driver, performer = self._driver, self._performer
         if driver is None or performer is None:
+            self._stopped()
             return
         try:
             async with asyncio.timeout(self._options.drain if drain is None else drain):
@@ -190,6 +191,7 @@ class Executor(ById):
         performer.pool.shutdown()
         driver.close()
         self._guard.cancel()
+        self._stopped()
 
     async def _end_live(self) -> None:
         """End what is under way, children that started meanwhile included; it becomes STOPPED."""

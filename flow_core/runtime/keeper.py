@@ -22,6 +22,7 @@ from flow_core.runtime.journal import ExecutionStore, Journal
 from flow_core.runtime.recovery import Recovery, Waiting
 from flow_core.runtime.scribe import Scribe
 from flow_core.runtime.tenure import BEATS, Tenure
+from flow_core.tracing import with_current_trace
 
 if TYPE_CHECKING:
     from flow_core.runtime.execution import Execution
@@ -114,7 +115,7 @@ class Keeper(Recovery):
         """
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         run.name = run.id  # asked for with every record
-        run.durable, run.own_steps = True, steps
+        run.durable, run.own_steps, run.options = True, steps, with_current_trace(run.options)
         scribe = self._performer.scribe
         try:
             records: list[Record] = [scribe.started(run, steps)]

@@ -222,6 +222,8 @@ class Recovery:
         try:
             machine = performer.machine_of(run)
             run.backdate(max(0.0, start.time_utc - performer.scribe.ahead))
+            if run.trace is not None:
+                run.trace.recall(records, performer.scribe.ahead)
             replayed = replay(machine, records, now, utc)
         except BaseException as error:
             performer.drop(run, error)
