@@ -100,8 +100,8 @@ cdef class Run(Slab):
 
     def sift(self):
         """Take out of the queue what must not start from there: steps that were moved while they were queued."""
-        cdef uint32_t v, k
-        for k in range(self.queued):
+        cdef uint32_t v, _turn
+        for _turn in range(self.queued):
             v = run_pop(self)
             if self.steps[v].status == PENDING and not self.steps[v].apart:
                 run_push(self, v)
