@@ -268,6 +268,7 @@ class Executor(ById):
         if keeper is None:
             return self.start(plan, request, options, caller)
         encoded = None if steps is None else steps()  # before there is anything that would have to be undone
+        await keeper.ready()
         if options is not None and options.id is not None:
             await keeper.settled(options.id)
         run, known = self._found_or_prepared(plan, request, options or ExecuteOptions(), caller)

@@ -88,6 +88,11 @@ class Keeper(Recovery):
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
+    async def ready(self) -> None:
+        """Wait until an executor that was taken for dead has begun anew."""
+        while (beginning := self._beginning) is not None and not beginning.done():
+            await asyncio.wait([beginning])
+
     async def start(self, run: Execution, steps: bytes | None, recalled: Sequence[tuple[int, Any]] = ()) -> None:
         """Launch a prepared execution when its start is committed.
 
