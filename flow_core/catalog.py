@@ -71,14 +71,23 @@ class Catalog:
         """Read all definitions from ``store`` and save further changes there as ``owner``'s.
 
         Raises:
-            StoreError; DecodeError and UnknownOperation name the flow and the step that can't be read here.
+            StoreError; DecodeError and UnknownOperation name the flow and the step that can't be read here; what
+            registering raises, for steps that were registered before and are others in the store.
         """
-        self._store, self._owner = store, owner
         by_flow: dict[str, list[Any]] = {}
         for change in await store.definitions():
             by_flow.setdefault(change.flow, []).append(change)
-        for flow, stored in by_flow.items():
-            self._take_in(flow, stored)
+        brought, self.definitions = self.definitions, {}
+        self.owners.clear()
+        self._store, self._owner = store, owner
+        try:
+            for flow, stored in by_flow.items():
+                self._take_in(flow, stored)
+            for flow, definition in brought.items():  # registered when there was no store yet
+                await self.create(flow, definition)
+        except BaseException:
+            self._store, self.definitions = None, brought
+            raise
 
     async def refresh(self, flow: str) -> None:
         """Take in what other processes changed, when there is a store."""

@@ -201,9 +201,8 @@ def test_stop_ends_here_what_goes_on_later_children_included():
             flow = flow_on(store)
             await flow.create_steps("child", [Step("c", calls.body("c", gate=gate))])
             await flow.create_steps("f", [Step("p", FlowExecuteOperation("child"))])
-            await flow.create_step(
-                "g", Step("r", calls.body("r", fail=1), retry=Retry(1, initial=1000, max=2000, jitter="none"))
-            )
+            later = Retry(1, initial=1000, max=2000, jitter="none")
+            await flow.create_step("g", Step("r", calls.body("r", fail=1), retry=later))
             return flow
 
         flow = await open_flow()
