@@ -37,6 +37,8 @@ __all__ = ["Catalog"]
 
 #: Definitions of past revisions that are kept for executions that began with them.
 MOST_PAST: Final = 64
+#: Seconds between two looks into the store for steps that somebody waits for.
+LOOK: Final = 1.0
 
 
 class Catalog:
@@ -301,8 +303,12 @@ class Catalog:
                 return await self.plan_known(flow, step)
             except (UnresolvedSteps, UnknownFlow):
                 waiter = asyncio.get_running_loop().create_future()
-                self._waiters.setdefault(flow, []).append(waiter)
-                await waiter
+                waiting = self._waiters.setdefault(flow, [])
+                waiting.append(waiter)
+                # Other processes change the store without a word to this one: it is looked at now and then.
+                await asyncio.wait([waiter], timeout=None if self._store is None else LOOK)
+                if waiter in waiting:
+                    waiting.remove(waiter)
 
     async def plan_at(self, flow: str, revision: int, step: str | None) -> Plan:
         """The plan of a revision that an execution began with, whether or not its callables are known here.

@@ -366,6 +366,8 @@ class Executor(ById):
         fork = fork_of(old, step)
         await self.admit()
         options = dataclasses.replace(old.options or ExecuteOptions(), id=None, async_=True)
+        if self._keeper is not None:
+            await self._keeper.ready()
         run = self.prepare(fork.plan, old.request, options)
         if self._keeper is not None:
             await self._keeper.start(run, getattr(old, "own_steps", None), fork.recalled)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flow_core.engine import events as e
-from flow_core.errors import ExecutorStopped, FlowError, StoreError
+from flow_core.errors import Conflict, ExecutorStopped, FlowError, StoreError
 from flow_core.records import Epoch, Record
 from flow_core.runtime.journal import ExecutionStore, Journal
 from flow_core.runtime.recovery import Recovery, Waiting
@@ -148,9 +148,11 @@ class Keeper(Recovery):
             return
         run = self._executor.known(execution)
         if run is not None and run.durable and not run.over:
-            log.warning("execution %s goes on elsewhere: %s", execution, error)
+            log.warning("execution %s goes on from what the store has of it: %s", execution, error)
             self.lost += 1
             self._performer.drop(run, error)
+            if isinstance(error, Conflict):  # it is ours still, and was not where we took it to be
+                self.read_again(run)
 
     def _fenced(self, error: BaseException) -> None:
         """The epoch is over: nothing of what is under way here may be written. Begin anew."""

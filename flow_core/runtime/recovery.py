@@ -179,6 +179,10 @@ class Recovery:
             start = waiting.records[0] if waiting.records else None
             if not isinstance(start, ExecutionStarted):
                 raise StoreCorrupt("its start is not in the store")
+            if any(isinstance(record, ExecutionEnded) for record in waiting.records):
+                del self.waiting[info.execution]
+                waiting.tell()
+                return None
             options, _, _, steps = read_options(start.options)
             plan = await self.plan_of(start, options.step, steps)
             missing = self._executor.flow.missing(plan) if self._executor.flow is not None else []
@@ -231,6 +235,14 @@ class Recovery:
             raise InvalidOption("a Flow that knows its steps: this executor has none", fix="use Flow(executor=...)")
         plan: Plan = await self._executor.flow.plan_of(start.flow, start.revision, step, steps)
         return plan
+
+    def read_again(self, run: Execution) -> None:
+        """Take an execution up anew, from what the store has of it."""
+        began = run.span[0] + self._performer.scribe.ahead
+        epoch = self._tenure.epoch.number
+        info = ExecutionInfo(run.id, run.flow, run.revision, Status.RUNNING, None, began, None, epoch, 0)
+        self.waiting[run.id] = Waiting(info)
+        self.rebound()
 
     def rebound(self) -> None:
         """Callables became known: try again what waits for some."""

@@ -151,7 +151,7 @@ def test_a_flow_that_gets_its_store_later_brings_its_steps():
     play(main())
 
 
-def test_who_waits_for_a_step_hears_of_another_process_at_the_next_use():
+def test_who_waits_for_a_step_hears_of_another_process():
     async def main():
         store, calls = memory(), Calls()
         one, two = flow_on(store, "one"), flow_on(store, "two")
@@ -159,9 +159,9 @@ def test_who_waits_for_a_step_hears_of_another_process_at_the_next_use():
         await two.open()
         waiting = asyncio.create_task(two.execute("f", 1, unresolved="wait"))
         await asyncio.sleep(1)
+        two.bind("body.a", calls.body("a"))
+        two.bind("body.b", calls.body("b"))
         await one.create_step("f", Step("a", calls.body("a")))
-        for step in (Step("a", calls.body("a")), Step("b", calls.body("b"), after="a")):
-            await two.create_step("f", step)
         assert (await waiting).response == "b"
         await one.stop()
         await two.stop()
