@@ -14,12 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flow_core.engine import events as e
-from flow_core.errors import Conflict, ExecutorStopped, FlowError, StoreError
-from flow_core.records import Epoch, Record
+from flow_core.errors import Conflict, ExecutionAborted, ExecutorStopped, FlowError, StoreError
+from flow_core.records import Epoch, ErrorRecord, ExecutionEnded, Record
 from flow_core.runtime.journal import ExecutionStore, Journal
-from flow_core.runtime.recovery import Recovery, Waiting
+from flow_core.runtime.recovery import ENDING, Recovery, Waiting
 from flow_core.runtime.scribe import Scribe
 from flow_core.runtime.tenure import BEATS, Tenure
+from flow_core.status import Status
 
 if TYPE_CHECKING:
     from flow_core.runtime.execution import Execution
@@ -92,6 +93,21 @@ class Keeper(Recovery):
         """Wait until an executor that was taken for dead has begun anew."""
         while (beginning := self._beginning) is not None and not beginning.done():
             await asyncio.wait([beginning])
+
+    async def give_up(self, waiting: Waiting) -> None:
+        """Abort an execution that can't go on here, perhaps never will. Nothing of it is undone."""
+        before, waiting.kind = waiting.kind, ENDING
+        info, now = waiting.info, self._driver.time + self._performer.scribe.ahead
+        why = f"execution of flow {info.flow!r} was aborted; {waiting.reason}"
+        error = ErrorRecord(ExecutionAborted.code, why, ExecutionAborted.__name__)
+        self.journal.write(ExecutionEnded(info.execution, Status.ABORTED, error, now))
+        try:
+            await self.journal.committed(info.execution)
+        except BaseException:
+            waiting.kind = before
+            raise
+        if self.waiting.pop(info.execution, None) is not None:
+            waiting.tell()
 
     async def start(self, run: Execution, steps: bytes | None, recalled: Sequence[tuple[int, Any]] = ()) -> None:
         """Launch a prepared execution when its start is committed.

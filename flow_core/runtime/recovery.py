@@ -40,6 +40,8 @@ log = logging.getLogger("flow_core")
 
 #: Executions that are claimed in one go.
 CLAIM = 1000
+#: Kind of a `Waiting` whose end is on its way to the store.
+ENDING = "ending"
 #: Phases in which a parent does not ask for its children any more.
 GONE = (Phase.CANCELLING, Phase.ROLLING_BACK, Phase.OVER)
 POISON = "its process ended {} times without a step of it having ended in between; look at what it does, then resume it"
@@ -173,6 +175,8 @@ class Recovery:
     async def _ready(self, waiting: Waiting) -> tuple[Plan, list[Record]] | None:
         """The plan and the records of an execution; None when it can't go on yet: then ``waiting.reason`` says why."""
         info, before = waiting.info, waiting.reason
+        if waiting.kind == ENDING:
+            return None
         try:
             if waiting.records is None:
                 waiting.records = [*await self.store.load(info.execution)]
