@@ -85,6 +85,8 @@ class ById:
 
     async def _live(self, flow: str, id: str, what: str) -> Execution:
         """An execution of this process. Raises `IllegalMove` for one that only the store knows."""
+        if self._keeper is not None and self._directory.waiting(id) is not None:
+            await self._keeper.tried()
         found = await self._directory.anywhere(flow, id)
         if isinstance(found, Execution):
             return found

@@ -92,6 +92,7 @@ class Recovery:
         self._children: WeakKeyDictionary[Execution, str] = WeakKeyDictionary()
         self._recovering = asyncio.Lock()
         self._reviving: asyncio.Task[None] | None = None
+        self._trying: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self.closed = False
@@ -251,7 +252,12 @@ class Recovery:
     def rebound(self) -> None:
         """Callables became known: try again what waits for some."""
         if self.waiting and self._reviving is None and not self.closed:
-            self._reviving = self._spawn(self._try_again())
+            self._reviving = self._trying = self._spawn(self._try_again())
+
+    async def tried(self) -> None:
+        """Wait until those that wait have been tried again, when that is about to happen."""
+        if self._trying is not None and not self._trying.done():
+            await asyncio.wait([self._trying])
 
     async def _try_again(self) -> None:
         await asyncio.sleep(0)  # the caller registers more of them, perhaps
