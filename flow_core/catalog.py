@@ -38,6 +38,8 @@ __all__ = ["Catalog"]
 
 #: Definitions of past revisions that are kept for executions that began with them.
 MOST_PAST: Final = 64
+#: Seconds between two looks into the store for steps that somebody waits for.
+LOOK: Final = 1.0
 
 
 class Catalog:
@@ -77,15 +79,24 @@ class Catalog:
         """Read all definitions from ``store`` and save further changes there as ``owner``'s.
 
         Raises:
-            StoreError; DecodeError and UnknownOperation name the flow and the step that can't be read here.
+            StoreError; DecodeError and UnknownOperation name the flow and the step that can't be read here; what
+            registering raises, for steps that were registered before and are others in the store.
         """
-        self._store, self._owner = store, owner
-        self._unwatch = store.watch(self._heard)
         by_flow: dict[str, list[Any]] = {}
         for change in await store.definitions():
             by_flow.setdefault(change.flow, []).append(change)
-        for flow, stored in by_flow.items():
-            self._take_in(flow, stored)
+        brought, self.definitions = self.definitions, {}
+        self.owners.clear()
+        self._store, self._owner = store, owner
+        try:
+            for flow, stored in by_flow.items():
+                self._take_in(flow, stored)
+            for flow, definition in brought.items():  # registered when there was no store yet
+                await self.create(flow, definition)
+        except BaseException:
+            self._store, self.definitions = None, brought
+            raise
+        self._unwatch = store.watch(self._heard)
 
     def detach(self) -> None:
         """Hear of no further changes."""
@@ -317,8 +328,12 @@ class Catalog:
                 return await self.plan_known(flow, step)
             except (UnresolvedSteps, UnknownFlow):
                 waiter = asyncio.get_running_loop().create_future()
-                self._waiters.setdefault(flow, []).append(waiter)
-                await waiter
+                waiting = self._waiters.setdefault(flow, [])
+                waiting.append(waiter)
+                # Other processes change the store without a word to this one: it is looked at now and then.
+                await asyncio.wait([waiter], timeout=None if self._store is None else LOOK)
+                if waiter in waiting:
+                    waiting.remove(waiter)
 
     async def plan_at(self, flow: str, revision: int, step: str | None) -> Plan:
         """The plan of a revision that an execution began with, whether or not its callables are known here.

@@ -94,17 +94,22 @@ class Flow:
         self._catalog = Catalog(lambda: self.operations, self._rebound)
         self._plans = self._catalog.plans
         self._store: Store | None = None
+        self._opened: Any = None  # the option that it was made of
         self._opening: asyncio.Lock | None = None
         self._retaining: asyncio.Task[None] | None = None
         self._take_options()
 
     def _take_options(self) -> None:
         given_store = self._options.store
-        self._unopened: Store | None = None
-        if given_store not in (None, "memory:"):
-            from flow_core import urls
+        if self._store is not None and given_store is not self._opened:
+            raise InvalidOption("the flow has opened its store", fix="make another Flow for another store")
+        if self._store is None:
+            self._unopened, self._opened = None, given_store
+            if given_store not in (None, "memory:"):
+                from flow_core import urls
 
-            self._unopened = urls.store(given_store)
+                self._unopened = urls.store(given_store)
+        self._plans.clear()  # what was executed without a store went a shorter way
         given = self._options.executor
         if not (given is None or isinstance(given, Executor)):
             raise InvalidOption(f"executor must be an Executor or None, not {type(given).__name__}: {given!r:.80}")
@@ -259,10 +264,12 @@ class Flow:
 
     async def lookup(self, flow: str) -> list[Step]:
         """The steps of a flow, in the order of their registration. Raises `UnknownFlow`."""
+        await self.open()
         return list(self._catalog.definition(flow))
 
     async def unresolved(self, flow: str) -> dict[str, list[str]]:
         """Ids that steps name and nobody registered yet -> the steps that name them."""
+        await self.open()
         return self._catalog.definition(flow).unresolved()
 
     def owners(self, flow: str) -> dict[str, str]:
@@ -272,6 +279,7 @@ class Flow:
 
     async def revision(self, flow: str) -> int:
         """Revision of a flow: the number of changes so far; 0 for one that nobody registered."""
+        await self.open()
         found = self._catalog.definitions.get(flow)
         return 0 if found is None else found.revision
 

@@ -76,13 +76,18 @@ class ById(Observed):
         await (await self._live(flow, id, "resumed")).resume()
 
     async def abort(self, flow: str, id: str, *, rollback: bool = False) -> None:
-        """See `Execution.abort`."""
+        """See `Execution.abort`. One that can't go on here yet is ended, too, though without a rollback."""
         found = await self._directory.anywhere(flow, id)
-        if not found.over:
+        waiting = self._directory.waiting(id)
+        if waiting is not None and self._keeper is not None and not rollback:
+            await self._keeper.give_up(waiting)
+        elif not found.over:
             await (await self._live(flow, id, "aborted")).abort(rollback=rollback)
 
     async def _live(self, flow: str, id: str, what: str) -> Execution:
         """An execution of this process. Raises `IllegalMove` for one that only the store knows."""
+        if self._keeper is not None and self._directory.waiting(id) is not None:
+            await self._keeper.tried()
         found = await self._directory.anywhere(flow, id)
         if isinstance(found, Execution):
             return found

@@ -75,9 +75,14 @@ class DurablePerformer(Performer):
 
     def _announced(self, run: Execution, step: int, value: Any, error: BaseException | None) -> None:
         self.driver.give_back(run, step)
-        if error is None and not run.over and run.step_status(step) == Status.RUNNING:
+        if error is not None or run.over or run.step_status(step) != Status.RUNNING:
+            return
+        machine: Machine | None = run.machine
+        if machine is not None and step in machine.out_of_time:  # the store took longer than the step may
+            self.step_failed(run, step, self.timeout_error(run, step, None))
+        else:
             self.driver.start_activity(run, step, Activity.ACTIVITY_ATTEMPT, value)
-            self.driver.go_on(run)
+        self.driver.go_on(run)
 
     def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
         """A fallback or a compensation is over; a fallback's output has to be one that can be kept."""

@@ -270,6 +270,7 @@ class Executor(ById):
         if keeper is None:
             return self.start(plan, request, options, caller)
         encoded = None if steps is None else steps()  # before there is anything that would have to be undone
+        await keeper.ready()
         if options is not None and options.id is not None:
             await keeper.settled(options.id)
         run, known = self._found_or_prepared(plan, request, options or DEFAULT_EXECUTE_OPTIONS, caller)
@@ -367,6 +368,8 @@ class Executor(ById):
         fork = fork_of(old, step)
         await self.admit()
         options = dataclasses.replace(old.options or ExecuteOptions(), id=None, async_=True)
+        if self._keeper is not None:
+            await self._keeper.ready()
         run = self.prepare(fork.plan, old.request, options)
         if self._keeper is not None:
             await self._keeper.start(run, getattr(old, "own_steps", None), fork.recalled)

@@ -15,13 +15,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flow_core.engine import events as e
-from flow_core.errors import Conflict, ExecutorStopped, FlowError, LeaseLost, StoreError
-from flow_core.records import Change, Epoch, Record
+from flow_core.errors import Conflict, ExecutionAborted, ExecutorStopped, FlowError, LeaseLost, StoreError
+from flow_core.records import Change, Epoch, ErrorRecord, ExecutionEnded, Record
 from flow_core.runtime.durable import PATIENCE
 from flow_core.runtime.journal import ExecutionStore, Journal
-from flow_core.runtime.recovery import Recovery, Waiting
+from flow_core.runtime.recovery import ENDING, Recovery, Waiting
 from flow_core.runtime.scribe import Scribe
 from flow_core.runtime.tenure import BEATS, Tenure
+from flow_core.status import Status
 from flow_core.tracing import with_current_trace
 
 if TYPE_CHECKING:
@@ -102,6 +103,26 @@ class Keeper(Recovery):
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
+    async def ready(self) -> None:
+        """Wait until an executor that was taken for dead has begun anew."""
+        while (beginning := self._beginning) is not None and not beginning.done():
+            await asyncio.wait([beginning])
+
+    async def give_up(self, waiting: Waiting) -> None:
+        """Abort an execution that can't go on here, perhaps never will. Nothing of it is undone."""
+        before, waiting.kind = waiting.kind, ENDING
+        info, now = waiting.info, self._driver.time + self._performer.scribe.ahead
+        why = f"execution of flow {info.flow!r} was aborted; {waiting.reason}"
+        error = ErrorRecord(ExecutionAborted.code, why, ExecutionAborted.__name__)
+        self.journal.write(ExecutionEnded(info.execution, Status.ABORTED, error, now))
+        try:
+            await self.journal.committed(info.execution)
+        except BaseException:
+            waiting.kind = before
+            raise
+        if self.waiting.pop(info.execution, None) is not None:
+            waiting.tell()
+
     async def start(self, run: Execution, steps: bytes | None, recalled: Sequence[tuple[int, Any]] = ()) -> None:
         """Launch a prepared execution when its start is committed.
 
@@ -158,12 +179,12 @@ class Keeper(Recovery):
         run = self._executor.known(execution)
         if run is None or not run.durable or run.over:
             return
-        if isinstance(error, Conflict | LeaseLost):
-            log.warning("execution %s goes on elsewhere: %s", execution, error)
-            self.lost += 1
-            self._performer.drop(run, error)
-        else:
-            self._performer.drop(run, error)
+        log.warning("execution %s goes on from what the store has of it: %s", execution, error)
+        self.lost += 1
+        self._performer.drop(run, error)
+        if isinstance(error, Conflict):  # it is ours still, and was not where we took it to be
+            self.read_again(run)
+        elif not isinstance(error, LeaseLost):
             self.take_again(run)
 
     def _fenced(self, error: BaseException) -> None:

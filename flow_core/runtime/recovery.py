@@ -40,6 +40,8 @@ log = logging.getLogger("flow_core")
 
 #: Executions that are claimed in one go.
 CLAIM = 1000
+#: Kind of a `Waiting` whose end is on its way to the store.
+ENDING = "ending"
 #: Phases in which a parent does not ask for its children any more.
 GONE = (Phase.CANCELLING, Phase.ROLLING_BACK, Phase.OVER)
 POISON = "its process ended {} times without a step of it having ended in between; look at what it does, then resume it"
@@ -90,6 +92,7 @@ class Recovery:
         self._children: WeakKeyDictionary[Execution, str] = WeakKeyDictionary()
         self._recovering = asyncio.Lock()
         self._reviving: asyncio.Task[None] | None = None
+        self._trying: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self.closed = False
@@ -139,11 +142,7 @@ class Recovery:
             del self._again[run.id]
         else:
             self._again[run.id] = again
-        parent = None if run.parent is None else run.parent.id
-        number, status = self._tenure.epoch.number, Status.RUNNING
-        info = ExecutionInfo(run.id, run.flow, run.revision, status, parent, run.span[0], None, number, again)
-        self.waiting[run.id] = Waiting(info)
-        self._spawn(self._try_again())
+        self.read_again(run, again)
 
     async def _revive_all(self, waiting: Sequence[Waiting]) -> None:
         """Let those go on that can. First all are made ready, so that a parent finds its children."""
@@ -188,12 +187,18 @@ class Recovery:
     async def _ready(self, waiting: Waiting) -> tuple[Plan, list[Record]] | None:
         """The plan and the records of an execution; None when it can't go on yet: then ``waiting.reason`` says why."""
         info, before = waiting.info, waiting.reason
+        if waiting.kind == ENDING:
+            return None
         try:
             if waiting.records is None:
                 waiting.records = [*await self.store.load(info.execution)]
             start = waiting.records[0] if waiting.records else None
             if not isinstance(start, ExecutionStarted):
                 raise StoreCorrupt("its start is not in the store")
+            if any(isinstance(record, ExecutionEnded) for record in waiting.records):
+                del self.waiting[info.execution]
+                waiting.tell()
+                return None
             options, _, _, steps = read_options(start.options)
             plan = await self.plan_of(start, options.step, steps)
             missing = self._executor.flow.missing(plan) if self._executor.flow is not None else []
@@ -249,10 +254,23 @@ class Recovery:
         plan: Plan = await self._executor.flow.plan_of(start.flow, start.revision, step, steps)
         return plan
 
+    def read_again(self, run: Execution, recoveries: int = 0) -> None:
+        """Take an execution up anew, from what the store has of it."""
+        began = run.span[0] + self._performer.scribe.ahead
+        epoch = self._tenure.epoch.number
+        info = ExecutionInfo(run.id, run.flow, run.revision, Status.RUNNING, None, began, None, epoch, recoveries)
+        self.waiting[run.id] = Waiting(info)
+        self.rebound()
+
     def rebound(self) -> None:
         """Callables became known: try again what waits for some."""
         if self.waiting and self._reviving is None and not self.closed:
-            self._reviving = self._spawn(self._try_again())
+            self._reviving = self._trying = self._spawn(self._try_again())
+
+    async def tried(self) -> None:
+        """Wait until those that wait have been tried again, when that is about to happen."""
+        if self._trying is not None and not self._trying.done():
+            await asyncio.wait([self._trying])
 
     async def _try_again(self) -> None:
         await asyncio.sleep(0)  # the caller registers more of them, perhaps

@@ -215,7 +215,7 @@ def test_a_heartbeat_finds_out_that_the_epoch_is_over():
 
 
 def test_an_outcome_of_somebody_else_ends_the_execution_here_and_no_other():
-    """The store has it, so it is the one: whoever comes later keeps still."""
+    """The store has it, so it is the one: whoever comes later goes on from there."""
 
     async def main():
         calls, store, gate = Calls(), memory(), asyncio.Event()
@@ -229,6 +229,8 @@ def test_an_outcome_of_somebody_else_ends_the_execution_here_and_no_other():
             assert await other == "a"
             assert await one.wait() is Status.STOPPED
             assert (await outcomes(store, "x"))["a"].output == b'"else"'
+            assert (await flow.execute("f", 1, id="x")).response == "else"
+            assert calls["a"] == 2, "it was executed from the beginning"
 
     play(main())
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from flow_core import Status, Step
+from flow_core.errors import StepTimeout
 from flow_core.records import ExecutionEnded, ExecutionStarted, Paused, StepEnded, StepStarted
 from tests.durable.kit import Calls, Held, chain, flow_on, play
 from tests.runtime.kit import turns
@@ -122,6 +123,22 @@ def test_an_at_most_once_step_starts_when_its_start_is_committed():
             assert [type(r) for r in await store.load(execution.id)] == [
                 ExecutionStarted, StepStarted, StepEnded, ExecutionEnded,
             ]  # fmt: skip
+
+    play(main())
+
+
+def test_a_step_whose_time_is_over_before_its_start_is_committed_is_not_called():
+    async def main():
+        store, calls = Held(), Calls()
+        async with flow_on(store) as flow:
+            step = Step("a", calls.body("a"), delivery="at_most_once", total_timeout=5)
+            await flow.create_step("f", step)
+            execution = await begun(flow, store)
+            await asyncio.sleep(10)
+            store.free()
+            assert await execution.wait() is Status.FAILURE
+            assert isinstance(execution.errors["a"], StepTimeout)
+            assert not calls
 
     play(main())
 

@@ -282,6 +282,28 @@ def test_what_is_not_bound_yet_waits_and_says_so():
     play(main())
 
 
+def test_what_will_never_be_bound_can_be_aborted():
+    async def main():
+        store, calls, gate = memory(), Calls(), asyncio.Event()
+        flow, _ = await started(store, [Step("a", calls.body("a", gate=gate))])
+        crash(flow)
+        flow = flow_on(store)
+        await flow.open()
+        waiting = asyncio.create_task(flow.executor.wait("f", "x"))
+        with pytest.raises(IllegalMove, match="can't go on yet"):
+            await flow.executor.abort("f", "x", rollback=True)
+        await flow.executor.abort("f", "x")
+        assert await waiting is Status.ABORTED
+        assert "the callable 'body.a'" in str(await flow.executor.explain("f", "x"))
+        assert flow.executor.statistics().waiting == 0
+        await flow.create_step("f", Step("a", calls.body("a", gate=gate)))
+        await asyncio.sleep(10)
+        assert calls["a"] == 1
+        await flow.stop()
+
+    play(main())
+
+
 def test_what_killed_its_process_too_often_is_paused_fallback_or_not():
     async def main():
         store, calls, gate = memory(), Calls(), asyncio.Event()
