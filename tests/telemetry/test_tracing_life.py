@@ -43,7 +43,12 @@ print(*[name for name in sys.modules if name.split(".")[0] in ("opentelemetry", 
 print(*[name for name in sys.modules if name.startswith("flow_core.telemetry")])
 """
     ran = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True, cwd=pytestconfig.rootpath
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=pytestconfig.rootpath,
     )
     assert ran.stdout.split() == []
 
