@@ -29,6 +29,7 @@ POSTGRES = "PostgreSQL >= 15,000 durable steps/s on one local server"
 LONELY = "one lonely durable execution: at most two fsyncs of latency a step"
 IMPORT = "`import flow_core` <= 80 ms over a bare interpreter, numpy included"
 
+TELEMETRY = "metrics and spans cost nothing when off: no difference between never imported and stopped"
 RPC = "an execution of one call costs <= 5 % of the bare client's throughput, 64 in flight"
 
 
@@ -73,6 +74,7 @@ TARGETS = (
     Target("postgres.steps_s", ">=", 15_000, "1/s", POSTGRES),
     Target("imports.with_numpy_ms", "<=", 80, "ms", IMPORT),
     *(Target(f"rpc.{kind}_{of}", ">=", 0.95, "x", RPC) for kind in ("grpc", "http") for of in ("ratio", "steps_ratio")),
+    Target("telemetry.stopped_ratio", ">=", 0.98, "x", TELEMETRY),
 )
 
 
