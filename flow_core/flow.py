@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from flow_core.catalog import Catalog
 from flow_core.core.plan import Plan
 from flow_core.engine.diagram import to_dot, to_mermaid
 from flow_core.engine.own import restore_own_plan
 from flow_core.errors import InvalidOption
-from flow_core.options import Author, ExecuteOptions, FlowOptions, Retry
+from flow_core.options import Author, ExecuteFields, ExecuteOptions, FlowOptions
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
 from flow_core.step import Step
@@ -29,29 +29,12 @@ from flow_core.tracing import trace_context
 if TYPE_CHECKING:
     from flow_core.operations.base import OperationRegistry
     from flow_core.pubsub.base import PubSubClient
+    from flow_core.records import Changed
     from flow_core.rpc.base import RpcClient
     from flow_core.runtime.context import StepContext
     from flow_core.stores.base import Store
 
-__all__ = ["ExecuteFields", "Flow"]
-
-
-class ExecuteFields(TypedDict, total=False):
-    """The keywords of ``execute``; `ExecuteOptions` says what each means."""
-
-    id: str | None
-    step: str | None
-    output: str | None
-    timeout: float | None
-    async_: bool
-    concurrency: int | None
-    retries: int | Retry | None
-    client: Any
-    inputs: Mapping[str, Any]
-    priority: int
-    unresolved: Literal["fail", "wait"]
-    rollback: bool
-    context: Mapping[str, Any]
+__all__ = ["Flow"]
 
 
 class Flow:
@@ -209,7 +192,8 @@ class Flow:
 
         Args:
             revision: the change is only made when the flow is at this revision (compare-and-set).
-            author: whose step it is, with a store; this host's when None.
+            author: whose step it is; None: this host's, with a store. With an author, a step that is there already,
+                unchanged and of the same owner, makes no new revision.
 
         Raises:
             InvalidId, InvalidStep, DuplicateStep, CycleError, OutputConflict, RevisionConflict, LimitExceeded; with a
@@ -272,10 +256,23 @@ class Flow:
         await self.open()
         return self._catalog.definition(flow).unresolved()
 
-    def owners(self, flow: str) -> dict[str, str]:
-        """Step -> who registered it, as far as a store knows. Raises `UnknownFlow`."""
+    def changes(self, flow: str | None = None, *, since: int | None = None) -> AsyncIterator[Changed]:
+        """Changes of one flow or of all from now on, without end; with ``since`` the stored later ones come first."""
+        return self._catalog.news.stream(flow, since, self.past_changes)
+
+    async def past_changes(self, flow: str | None = None) -> list[Changed]:
+        """Every change so far, by flow and revision, as far as a store has them."""
+        await self.open()
+        return await self._catalog.past(flow)
+
+    def on_change(self, listener: Callable[[Changed], None]) -> Callable[[], None]:
+        """Call ``listener`` with each change as it is made; returns what ends that. It must be quick."""
+        return self._catalog.news.listen(listener)
+
+    def owners(self, flow: str) -> Mapping[str, str]:
+        """Step -> whose it is, as far as an author or a store told. Raises `UnknownFlow`."""
         self._catalog.definition(flow)
-        return dict(self._catalog.owners.get(flow, {}))
+        return MappingProxyType(self._catalog.owners.get(flow, {}))
 
     async def revision(self, flow: str) -> int:
         """Revision of a flow: the number of changes so far; 0 for one that nobody registered."""
@@ -400,6 +397,4 @@ class Flow:
 
 
 def _statuses(execution: Execution | None) -> dict[str, Any] | None:
-    if execution is None:
-        return None
-    return {step.id: execution.step_status_of(step.id) for step in execution.plan.items}
+    return None if execution is None else {step.id: execution.step_status_of(step.id) for step in execution.plan.items}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
 
 from flow_core.errors import InvalidOption, InvalidStep
 from flow_core.limits import check_count, seconds
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Author",
+    "ExecuteFields",
     "ExecuteOptions",
     "ExecutorOptions",
     "Fallback",
@@ -217,15 +218,41 @@ class ExecuteOptions:
             raise InvalidOption(f'unresolved must be "fail" or "wait", not {self.unresolved!r:.80}')
 
 
+class ExecuteFields(TypedDict, total=False):
+    """The keywords of ``execute``; `ExecuteOptions` says what each means."""
+
+    id: str | None
+    step: str | None
+    output: str | None
+    timeout: float | None
+    async_: bool
+    concurrency: int | None
+    retries: int | Retry | None
+    client: Any
+    inputs: Mapping[str, Any]
+    priority: int
+    unresolved: Literal["fail", "wait"]
+    rollback: bool
+    context: Mapping[str, Any]
+
+
 DEFAULT_EXECUTE_OPTIONS: Final = ExecuteOptions()
 
 
 class Author(NamedTuple):
-    """Who changes a flow: as which ``owner``, asked by which ``principal`` (empty: this process itself), and when."""
+    """Who changes a flow.
+
+    Attributes:
+        owner: whose the new steps are; empty in a replacement: they stay whose the old one was.
+        principal: who asked for it; empty: this process itself.
+        time_utc: when, seconds.
+        may_change: whether steps of an owner may be deleted or replaced by this author; None: all may.
+    """
 
     owner: str
     principal: str = ""
     time_utc: float = 0.0
+    may_change: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

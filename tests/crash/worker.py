@@ -142,7 +142,7 @@ class Worker:
     def done(self, task):
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            logging.error("the worker fails", exc_info=task.exception())
+            logging.getLogger(__name__).error("the worker fails", exc_info=task.exception())
             os._exit(3)
 
     # --- executions ---------------------------------------------------------------------------------------------------
