@@ -3,8 +3,9 @@
 The step stays RUNNING with its output in the slab and the mark HELD; the handler gets the outcome to write, and says
 `release` when it is written. A million steps may be held at once: there is no object for any of them here.
 
-Lives here: the end of a run all of whose steps have ended, holding and releasing outcomes. Does not live here: writing (floor 2), moves that are not plain success: for those
-the handler counts `Run.holds` up and down, and the driver starts nothing meanwhile.
+Lives here: the end of a run all of whose steps have ended, holding and releasing outcomes. Does not live here: writing
+(floor 2), moves that are not plain success: for those the handler counts `Run.holds` up and down, and the driver starts
+nothing meanwhile.
 """
 
 from cpython.ref cimport Py_INCREF, PyObject

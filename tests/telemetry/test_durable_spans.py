@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from opentelemetry.trace import StatusCode, use_span, INVALID_SPAN
+from opentelemetry.trace import INVALID_SPAN, StatusCode, use_span
 
 from flow_core import ClientCallOperation, Executor, Flow, FlowExecuteOperation, Retry, Status, Step
 from flow_core.rpc import MemoryRpcClient

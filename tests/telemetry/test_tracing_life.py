@@ -63,14 +63,14 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch, missing, name, e
         if module.startswith(("flow_core.telemetry", missing)):
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, missing, None)
-    import flow_core.telemetry as telemetry
+    from flow_core import telemetry
 
     with pytest.raises(ImportError, match=rf"pip install 'flow-core\[{extra}\]'"):
         getattr(telemetry, name)
 
 
 def test_the_room_has_no_other_names():
-    import flow_core.telemetry as telemetry
+    from flow_core import telemetry
 
     assert [telemetry.trace, telemetry.ExecutorCollector, telemetry.serve_metrics]
     with pytest.raises(AttributeError, match="nothing"):
