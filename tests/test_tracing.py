@@ -78,7 +78,7 @@ def test_child_executions_pass_the_callers_trace_context_on():
             for context in ({"traceparent": PARENT, "tracestate": "a=1", "secret": 7}, {"secret": 7}, {}):
                 await flow.execute("order", context=context)
             children = [info.execution for info in (await flow.executor.list("leaf")).items]
-            given = [dict(flow.executor.find(None, id).options.context) for id in children[2:]]
+            given = [dict(flow.executor.find(None, one).options.context) for one in children[2:]]
             assert given == [{"traceparent": PARENT, "tracestate": "a=1"}]  # and nothing else of it
 
     run_virtual(main())
