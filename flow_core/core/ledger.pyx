@@ -1,5 +1,11 @@
 """`Ledger`: the executions of one executor: their rows, slots, ids and ends, and who waits for a free slot.
 
+A ``tracer``, when there is one, is asked for the `trace` of each new run, which hears of its steps and of its end:
+
+    run.trace = tracer.begin(run)               in the context of the caller, before the run has an id
+    run.trace.enter(index, activity)            in the context of the step, just before it is called
+    run.trace.ended()                           the execution is over
+
 Lives here: making a run with everything it needs or nothing at all, finding it by its id, ending it, remembering it for
 a while. Does not live here: its steps (`Driver`), what ids look like as text (floor 2).
 """

@@ -6,6 +6,7 @@ it is done (``otel.py``).
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ except ImportError as missing:
     raise ImportError("tracing needs the SDK of OpenTelemetry: pip install 'flow-core[otel]'") from missing
 
 from flow_core import Status
+from flow_core.records import ErrorRecord
 from flow_core.telemetry.spans import Attempt, Event, Facts, StepNotes, identity, parent_context
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class ExecutionSpans:
             self._add(whole, Event(self._utc(at), what, {"flow.step": run.plan.items[index].id}, error))
         if run.status is not Status.SUCCESS:
             if run.failure is not None:
-                whole.record_exception(run.failure, timestamp=self._ended)
+                self._add(whole, Event(self._ended, "exception", {}, run.failure))
             whole.set_status(StatusCode.ERROR, _reason(run.status, run.failure))
         whole.end(self._ended)
 
@@ -108,15 +110,24 @@ class ExecutionSpans:
         self._add(span, Event(self._utc(attempt.ended), "exception", number, attempt.error))
 
     def _add(self, span: Span, event: Event) -> None:
-        """Add an event; one with an error is an exception by OpenTelemetry's conventions."""
-        error = event.error
-        if isinstance(error, BaseException):
-            span.record_exception(error, event.attributes, event.time_ns)
-        elif error is not None:
-            told = {"exception.type": error.type, "exception.message": error.message}
-            span.add_event("exception", {**told, **event.attributes}, event.time_ns)
-        else:
+        """Add an event; one with an error is an exception, whatever its name."""
+        if event.error is None:
             span.add_event(event.name, event.attributes, event.time_ns)
+        else:
+            span.add_event("exception", {**_told(event.error), **event.attributes}, event.time_ns)
+
+
+def _told(error: BaseException | ErrorRecord) -> dict[str, str]:
+    """An error by OpenTelemetry's conventions. Not by `Span.record_exception`: older SDKs find no stack there.
+
+    https://opentelemetry.io/docs/specs/semconv/exceptions/exceptions-spans/
+    """
+    if isinstance(error, ErrorRecord):
+        return {"exception.type": error.type, "exception.message": error.message}
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    stack = "".join(traceback.format_exception(error))
+    return {"exception.type": name, "exception.message": str(error), "exception.stacktrace": stack}
 
 
 def _number(attempt: Attempt) -> tuple[int, float]:

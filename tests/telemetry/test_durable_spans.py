@@ -121,6 +121,30 @@ def test_a_traceparent_given_to_execute_survives_without_any_current_span() -> N
     play(main())
 
 
+def test_the_span_that_was_current_survives_a_crash_even_when_nobody_traces_executions() -> None:
+    spans = Spans()
+
+    async def main() -> None:
+        world = World()
+        first = world.flow()
+        await first.open()
+        await world.steps(first)
+        with spans.tracer.start_as_current_span("request"):
+            given = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "mine": 7}
+            await first.execute("child", b"1", id="e1", async_=True, context=given)
+        await world.called.wait()
+        crash(first)
+        world.away = False
+        second = world.flow()
+        await second.open()
+        await world.steps(second)
+        await second.executor.wait("child", "e1")
+        await second.stop()
+        assert {headers["traceparent"][:-3] for headers in world.headers} == {f"00-{hex_of(spans['request'])}"}
+
+    play(main())
+
+
 def test_an_unsampled_trace_stays_unsampled_after_a_crash() -> None:
     after = Spans()
 
