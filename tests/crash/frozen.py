@@ -42,10 +42,10 @@ def episode(frozen, other, names):
 
 
 def freeze(place, episodes):
-    """Returns (writes refused, episodes without any, tally)."""
+    """Returns (writes refused, tally)."""
     ledger, tally = Ledger(place.folder / "ledger"), Tally()
     judge = Judge(tally, alone=False)
-    wanted, refused, without = {}, 0, 0
+    wanted, refused = {}, 0
     with Life(place, "one", lease=LEASE) as one, Life(place, "two", lease=LEASE) as two:
         pair = [one, two]
         for life in pair:
@@ -54,9 +54,7 @@ def freeze(place, episodes):
         for number in range(episodes):
             names = [f"episode-{number}-{n}" for n in range(BATCH)]
             wanted |= dict.fromkeys(names, "gated")
-            count = episode(*pair, names)
-            refused += count
-            without += count == 0
+            refused += episode(*pair, names)
             pair.reverse()
         lines = []
         for life in pair:
@@ -66,4 +64,4 @@ def freeze(place, episodes):
             lines += life.lines
     asyncio.run(look(place, ledger, judge, lines, wanted))
     ledger.close()
-    return refused, without, tally
+    return refused, tally

@@ -24,15 +24,16 @@ BACKLOG = 40
 class Clients:
     """Those who ask for executions: they ask again until somebody has said that it is started."""
 
-    def __init__(self, rng):
+    def __init__(self, rng, flows=LOAD):
         self.rng = rng
+        self.flows = flows
         self.wanted = {}
         self.confirmed = set()
 
     def ask(self, count):
         """``count`` new executions, and those that nobody has confirmed."""
         for _ in range(count):
-            self.wanted[f"e{len(self.wanted)}"] = self.rng.choice(LOAD)
+            self.wanted[f"e{len(self.wanted)}"] = self.rng.choice(self.flows)
         return [[id_, flow] for id_, flow in self.wanted.items() if id_ not in self.confirmed]
 
     def hear(self, lines):

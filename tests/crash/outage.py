@@ -7,6 +7,7 @@ Lives here: that. Does not live here: the server (``tests/servers/postgres.py``)
 import asyncio
 import random
 
+from tests.crash.flows import LOAD, SHAPES
 from tests.crash.judge import Judge, Tally, look
 from tests.crash.kills import Clients
 from tests.crash.ledger import Ledger
@@ -14,13 +15,15 @@ from tests.crash.lives import Life
 
 #: Lines that an executor says before its server dies, at most, and executions that it is given each time.
 MOST_LINES, STARTS = 120, 20
+#: The flows that start no child; `test_a_step_that_starts_a_child_outlives_the_server` says why.
+CHILDLESS = tuple(flow for flow in LOAD if all(spec.kind != "nest" for spec in SHAPES[flow].values()))
 
 
-def outages(place, rounds, seed):
+def outages(place, rounds, seed, flows=CHILDLESS):
     """Kill the server of a place ``rounds`` times. Returns the tally."""
     rng, tally = random.Random(seed), Tally()
     ledger = Ledger(place.folder / "ledger")
-    judge, clients = Judge(tally), Clients(rng)
+    judge, clients = Judge(tally), Clients(rng, flows)
     with Life(place, "only") as life:
         life.begin()
         life.until("open")

@@ -1,7 +1,7 @@
 """The crash-point walk: a process is killed at every write, sync, cut and removal of its database's files in turn.
 
-strace kills it as it enters the n-th call of a kind, so the call is not made. A process without strace then goes on with
-what is there and finishes it.
+strace kills it as it enters the n-th call of a kind, so the call is not made. A process without strace then goes on
+with what is there and finishes it.
 
 Lives here: which points there are, and one point. Does not live here: the scenario (``flows.py``).
 """

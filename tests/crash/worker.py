@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 
 from flow_core import Executor, Flow, Status
 from flow_core import run as run_flow_core
@@ -152,7 +153,7 @@ class Worker:
     def done(self, task):
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            logging.error("the worker fails", exc_info=task.exception())
+            traceback.print_exception(task.exception())
             os._exit(3)
 
     # --- executions ---------------------------------------------------------------------------------------------------
