@@ -12,11 +12,10 @@ import json
 import signal
 import subprocess
 
-from tests.crash.judge import Judge, Tally
+from tests.crash.judge import Judge, Tally, look
 from tests.crash.ledger import Ledger
 from tests.crash.lives import Died, Life
 from tests.crash.places import SqliteFile
-from tests.crash.walk import look
 
 #: Name -> (calls that fail, error, what the executor calls it).
 FAULTS = {
@@ -70,7 +69,7 @@ def in_trouble(life, code, judge):
     life.do("explain", execution=WAITS)
     if "store" not in (told := life.until("explained")).split():
         judge.blame("wrong", f"explain says {told}, and nothing of the store")
-    while (now := report(life))["beats_in_trouble"] < BEATS:  # each question is a way to the process and back
+    while (now := report(life))["renews_in_trouble"] < BEATS:  # each question is a way to the process and back
         if "trouble None" in life.lines:
             judge.blame("wrong", "something was committed on a disk that can't be written")
             break

@@ -262,3 +262,14 @@ class Judge:
         if not spec.after:
             return tokens(start.request)
         return set().union(*(outputs.get(pre, set()) for pre in spec.after))
+
+
+async def look(place, ledger, judge, lines, wanted=None, *, check=True):
+    """Let the judge see what is at a place now; with ``wanted`` for the last time. ``check``: every page of it, too."""
+    async with place.left() as store:
+        for wrong in await store.check() if check else ():
+            judge.blame("lost", f"{place.folder}: {wrong}")
+        if wanted is None:
+            judge.life_over(ledger.news(), lines, await stored(store, judge.over))
+        else:
+            judge.final(ledger.news(), lines, await stored(store), wanted)

@@ -4,18 +4,16 @@ A moment is "after the k-th line that it printed" (promises and effects, not wha
 transaction that hits is up to the machine. The next process goes on with what it finds, gets more work, and is asked
 again for what the one before has not confirmed, as a client would.
 
-Lives here: that, and the same for a server that is killed under its executors. Does not live here: the flows
-(``flows.py``), the rules (``judge.py``).
+Lives here: that, and the clients, who ask. Does not live here: the flows (``flows.py``), the rules (``judge.py``).
 """
 
 import asyncio
 import random
 
 from tests.crash.flows import LOAD
-from tests.crash.judge import Judge, Tally, stored
+from tests.crash.judge import Judge, Tally, look
 from tests.crash.ledger import Ledger
 from tests.crash.lives import Life
-from tests.crash.walk import look
 
 #: Lines that a process may print before it is killed, at most, and executions that it is given.
 MOST_LINES, STARTS = 200, 10
@@ -26,15 +24,16 @@ BACKLOG = 40
 class Clients:
     """Those who ask for executions: they ask again until somebody has said that it is started."""
 
-    def __init__(self, rng):
+    def __init__(self, rng, flows=LOAD):
         self.rng = rng
+        self.flows = flows
         self.wanted = {}
         self.confirmed = set()
 
     def ask(self, count):
         """``count`` new executions, and those that nobody has confirmed."""
         for _ in range(count):
-            self.wanted[f"e{len(self.wanted)}"] = self.rng.choice(LOAD)
+            self.wanted[f"e{len(self.wanted)}"] = self.rng.choice(self.flows)
         return [[id_, flow] for id_, flow in self.wanted.items() if id_ not in self.confirmed]
 
     def hear(self, lines):
@@ -70,7 +69,8 @@ def random_kills(place, kills, seed, say=lambda text: None):
             clients.hear(lines)
             life.end()
             life = following
-            asyncio.run(judge_left(place, ledger, judge, lines, number))
+            # All pages only now and then: that takes the longer the more there is.
+            asyncio.run(look(place, ledger, judge, lines, check=number % 10 == 0))
             if number % 50 == 49:
                 say(f"{number + 1} of {kills} kills, {len(clients.wanted)} executions")
         life.begin()
@@ -84,12 +84,3 @@ def random_kills(place, kills, seed, say=lambda text: None):
             one.end()
         ledger.close()
     return tally
-
-
-async def judge_left(place, ledger, judge, lines, number):
-    """What a killed process left. The whole file is checked now and then: that takes the longer the more there is."""
-    if number % 10 == 0:
-        await look(place, ledger, judge, lines)
-        return
-    async with place.left() as store:
-        judge.life_over(ledger.news(), lines, await stored(store, judge.over))

@@ -4,6 +4,7 @@ Lives here: how to name a place to a worker, and how to read what it holds right
 here: what has to stand there (``judge.py``).
 """
 
+import secrets
 import shutil
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -50,6 +51,11 @@ class PostgresSchema:
         self.server = server
         self.schema = schema
         self.store = [server.url, schema]
+
+    @classmethod
+    def fresh(cls, folder, server):
+        """A schema that nobody else has."""
+        return cls(folder, server, f"crash_{secrets.token_hex(8)}")
 
     @asynccontextmanager
     async def left(self):

@@ -15,7 +15,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.crash.judge import Judge, Tally, stored
+from tests.crash.judge import Judge, Tally, look
 from tests.crash.ledger import Ledger
 from tests.crash.lives import Died, Life
 from tests.crash.places import SqliteFile
@@ -66,17 +66,6 @@ class Finisher:
         self.life.do("stop")
         self.life.until("stopped")
         return self.life.lines
-
-
-async def look(place, ledger, judge, lines, wanted=None):
-    """Let the judge see what is there now; with ``wanted`` for the last time."""
-    async with place.left() as store:
-        for wrong in await store.check():
-            judge.blame("lost", f"{place.folder}: {wrong}")
-        if wanted is None:
-            judge.life_over(ledger.news(), lines, await stored(store, judge.over))
-        else:
-            judge.final(ledger.news(), lines, await stored(store), wanted)
 
 
 def one_point(folder, call, nth, finisher):

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 
 from flow_core import Executor, Flow, Status
 from flow_core import run as run_flow_core
@@ -72,7 +73,10 @@ class Worker:
         self.freeze_at = 0
         self.gate_open = asyncio.Event()
         self.gate_open.set()
-        self.counts = dict.fromkeys(("fenced", "claims", "claims_in_trouble", "beats_in_trouble"), 0)
+        self.freeze_in_commit = False
+        self.under_way = 0
+        names = ("fenced", "claims", "claims_in_trouble", "renews", "renews_in_trouble")
+        self.counts = dict.fromkeys(names, 0)
 
     @property
     def keeper(self):
@@ -103,26 +107,33 @@ class Worker:
         say("stopped")
 
     def count(self, store):
-        """Count what the fences and faults of the suites are to lead to."""
-        commit, claim, renew = store.commit, store.claim, store.renew
+        """Count what the fences and faults of the suites are to lead to, and what is on its way to the store."""
+        for name in ("commit", "claim", "renew", "list", "load", "owners"):
+            setattr(store, name, self.counted(name, getattr(store, name)))
 
-        async def counted_commit(*arguments, **options):
+    def counted(self, name, method):
+        async def call(*arguments, **options):
+            if name == "commit" and self.freeze_in_commit:
+                await self.freeze_now()
+            elif name in ("claim", "renew"):
+                self.counts[f"{name}s"] += 1
+                self.counts[f"{name}s_in_trouble"] += self.troubled()
+            self.under_way += 1
             try:
-                await commit(*arguments, **options)
+                return await method(*arguments, **options)
             except LeaseLost:
-                self.counts["fenced"] += 1
+                self.counts["fenced"] += name == "commit"
                 raise
+            finally:
+                self.under_way -= 1
 
-        async def counted_claim(*arguments):
-            self.counts["claims"] += 1
-            self.counts["claims_in_trouble"] += self.troubled()
-            return await claim(*arguments)
+        def shielded(*arguments, **options):
+            # A task: the journal stops waiting when a heartbeat brings the news first, and the write is refused still.
+            task = asyncio.ensure_future(call(*arguments, **options))
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            return asyncio.shield(task)
 
-        async def counted_renew(*arguments):
-            self.counts["beats_in_trouble"] += self.troubled()
-            await renew(*arguments)
-
-        store.commit, store.claim, store.renew = counted_commit, counted_claim, counted_renew
+        return shielded if name == "commit" else call
 
     def troubled(self):
         keeper = self.keeper
@@ -142,7 +153,7 @@ class Worker:
     def done(self, task):
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            logging.getLogger(__name__).error("the worker fails", exc_info=task.exception())
+            traceback.print_exception(task.exception())
             os._exit(3)
 
     # --- executions ---------------------------------------------------------------------------------------------------
@@ -154,13 +165,18 @@ class Worker:
             self.spawn_watch(self.start_one(id_, flow))
 
     async def start_one(self, id_, flow):
-        try:
-            handle = await self.flow.execute(flow, {"id": id_}, id=id_, async_=True)
-            say(f"started {id_}")
-            self.tell_end(id_, await handle.wait())
-        except (StoreError, IllegalMove):  # fenced meanwhile: it is under way elsewhere, or was never begun
-            say(f"lost {id_}")
-            self.watched.discard(id_)
+        while True:
+            try:
+                handle = await self.flow.execute(flow, {"id": id_}, id=id_, async_=True)
+                say(f"started {id_}")
+                self.tell_end(id_, await handle.wait())
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(10 * GLANCE)  # as a client does
+            except (StoreError, IllegalMove):  # fenced meanwhile: it is under way elsewhere, or was never begun
+                say(f"lost {id_}")
+                self.watched.discard(id_)
+                return
 
     async def adopt(self):
         """Watch what was left unfinished by others, and resume what is paused."""
@@ -185,11 +201,13 @@ class Worker:
 
     async def watch(self, info):
         id_ = info.execution
-        try:
-            await self.keeper.settled(id_)
-            self.tell_end(id_, await self.executor.wait(info.flow, id_))
-        except (StoreError, IllegalMove, UnknownExecution):
-            self.watched.discard(id_)  # it ended just now, or is another process's
+        while True:
+            try:
+                await self.keeper.settled(id_)
+                self.tell_end(id_, await self.executor.wait(info.flow, id_))
+                return
+            except (StoreUnavailable, IllegalMove, UnknownExecution):
+                await asyncio.sleep(10 * GLANCE)  # it is another process's, as yet
 
     async def resume_found(self, info):
         try:
@@ -268,7 +286,7 @@ class Worker:
         self.gate_open.set()
 
     async def freeze(self, at, **_):
-        """Close the gate, and have this process stop itself when ``at`` steps wait there; awake it opens the gate."""
+        """Close the gate until ``at`` steps wait there, and have this process stop itself before it can record them."""
         self.gate_open.clear()
         self.freeze_at = at
         say("armed")
@@ -277,17 +295,19 @@ class Worker:
         self.at_gate += 1
         if self.at_gate == self.freeze_at:
             self.freeze_at = 0
-            self.spawn(self.freeze_now())
+            self.freeze_in_commit = True
+            self.gate_open.set()
         try:
             await self.gate_open.wait()
         finally:
             self.at_gate -= 1
 
     async def freeze_now(self):
+        self.freeze_in_commit = False
         # Outside of any transaction: who is frozen inside of one holds the file's lock, and nobody goes on.
-        await self.look_at_store()
+        while self.under_way:
+            await asyncio.sleep(0)
         os.kill(os.getpid(), signal.SIGSTOP)
-        self.gate_open.set()
 
     async def report(self, **_):
         statistics = self.executor.statistics()
