@@ -72,7 +72,7 @@ TARGETS = (
     Target("durability.commits_per_step", "<=", 2, "fsyncs", LONELY),
     Target("postgres.steps_s", ">=", 15_000, "1/s", POSTGRES),
     Target("imports.with_numpy_ms", "<=", 80, "ms", IMPORT),
-    *(Target(f"rpc.{kind}_ratio", ">=", 0.95, "x", RPC) for kind in ("grpc", "http")),
+    *(Target(f"rpc.{kind}_{of}", ">=", 0.95, "x", RPC) for kind in ("grpc", "http") for of in ("ratio", "steps_ratio")),
 )
 
 

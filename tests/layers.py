@@ -24,7 +24,7 @@ FLOORS = {
     **dict.fromkeys(_BEAMS, BEAM),
     "core": 0,
     "engine": 1,
-    "runtime": 2,
+    **dict.fromkeys(["links", "runtime"], 2),
     **dict.fromkeys(["codecs", "operations", "pubsub", "rpc", "stores"], 3),
     **dict.fromkeys(["blocking", "catalog", "urls", "flow"], 4),
     **dict.fromkeys(["cli", "service"], 5),

@@ -1,9 +1,10 @@
 """What the engine costs on top of a network call: 20 rounds of 1,000 calls, 64 in flight, to an echo in a process.
 
-Three ways in one process, taking turns: the library by hand, flow-core's client without the engine (`bare`), and
-executions of a flow of one step that calls (`engine`). Each call carries the same five headers, 64 bytes and a timeout
-of 30 s. `ratio` is the engine's throughput over the bare client's in the same round, the median of all; p99 is that of
-all calls of a way; `cpu` is the client process's time for one call, which a busy machine distorts less.
+Four ways in one process, taking turns: the library by hand, flow-core's client without the engine (`bare`), executions
+of a flow of one step that calls (`engine`), and one execution of 1,000 such steps, 64 of them at a time (`steps`). Each
+call carries the same five headers, 64 bytes and a timeout of 30 s. `ratio` is the engine's throughput over the bare
+client's in the same round, the median of all, `steps_ratio` that of the steps of one execution; p99 is that of all
+calls of a way; `cpu` is the client process's time for one call, which a busy machine distorts less.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ units = {
     "grpc_bare_cpu_us": "us",
     "grpc_engine_cpu_us": "us",
     "grpc_ratio": "x",
+    "grpc_steps_ratio": "x",
     "http_library_per_s": "/s",
     "http_bare_per_s": "/s",
     "http_engine_per_s": "/s",
@@ -34,6 +36,7 @@ units = {
     "http_bare_cpu_us": "us",
     "http_engine_cpu_us": "us",
     "http_ratio": "x",
+    "http_steps_ratio": "x",
 }
 
 IN_FLIGHT = 64
@@ -118,16 +121,23 @@ async def rounds(kind, count, repeat):
             async def engine():
                 await flow.execute("order", PAYLOAD)
 
+            buy = ClientCallOperation("shop", "buy")
+            await flow.create_steps("many", [Step(f"buy{n}", buy, timeout=TIMEOUT) for n in range(count)])
+
+            async def steps():
+                await flow.execute("many", PAYLOAD, concurrency=IN_FLIGHT)
+
             ways = {"library": by_hand, "bare": bare, "engine": engine}
-            return await measured(ways, count, repeat)
+            return await measured(ways, steps, count, repeat)
     finally:
         await close()
         echo.stop()
 
 
-async def measured(ways, count, repeat):
+async def measured(ways, steps, count, repeat):
     """Way -> (seconds of each round, of the processor, of each call); the order turns from round to round."""
-    found = {name: ([], [], []) for name in ways}
+    found = {name: ([], [], []) for name in (*ways, "steps")}
+    await steps()
     for call in ways.values():
         await drive(call, IN_FLIGHT * 4)  # connect
     names = list(ways)
@@ -138,6 +148,10 @@ async def measured(ways, count, repeat):
             found[name][0].append(seconds)
             found[name][1].append(cpu)
             found[name][2].extend(times)
+        gc.collect()
+        begun = perf_counter()
+        await steps()
+        found["steps"][0].append(perf_counter() - begun)
     return found
 
 
@@ -147,10 +161,13 @@ def measure(quick: bool = False) -> dict[str, float]:
     for kind in ("grpc", "http"):
         found = run(rounds(kind, count, repeat))
         for name, (seconds, cpu, times) in found.items():
+            if name == "steps":
+                continue
             result[f"{kind}_{name}_per_s"] = count / median(seconds)
             if name != "library":
                 result[f"{kind}_{name}_p99_ms"] = sorted(times)[len(times) * 99 // 100] * 1e3
                 result[f"{kind}_{name}_cpu_us"] = median(cpu) / count * 1e6
-        pairs = zip(found["bare"][0], found["engine"][0], strict=True)
-        result[f"{kind}_ratio"] = median(bare / engine for bare, engine in pairs)
+        for name, ratio in (("engine", "ratio"), ("steps", "steps_ratio")):
+            pairs = zip(found["bare"][0], found[name][0], strict=True)
+            result[f"{kind}_{ratio}"] = median(bare / other for bare, other in pairs)
     return result

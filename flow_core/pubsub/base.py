@@ -26,7 +26,7 @@ __all__ = ["REPLY_TO", "Message", "MessageHandler", "PubSubClient", "PubSubStati
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Header that names the subject a reply is awaited on.
+#: Header that says where a reply is awaited: the client's own address of the reply subject.
 REPLY_TO: Final = "flow-reply-to"
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -37,7 +37,9 @@ class PubSubStatistics:
 
     ``published``: messages the broker took, requests included, replies not. ``delivered``: messages handed to handlers.
     ``replies``: taken by a request. ``late_replies``: came after their request gave up. ``duplicate_replies``: came
-    after the first. ``unroutable``: nobody was there for them. ``handler_errors``: raised by handlers.
+    after the first. ``unroutable``: nobody was there for them. ``handler_errors``: raised by handlers. ``lost``: sent
+    without confirmation, and the broker refused them or the connection broke. What a network client knows only later
+    (of messages without confirmation, and of replies) is counted when it knows.
     """
 
     published: int = 0
@@ -47,6 +49,7 @@ class PubSubStatistics:
     duplicate_replies: int = 0
     unroutable: int = 0
     handler_errors: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +72,8 @@ class Message:
 
 #: What gets messages: async or not. A sync one runs on the loop: it must be quick.
 MessageHandler = Callable[[Message], Awaitable[None] | None]
+#: Tells the broker that a handler is done with a message, and whether it ended well. Must not raise.
+Settle = Callable[[bool], Awaitable[None]]
 
 
 class Subscription:
@@ -85,19 +90,27 @@ class Subscription:
         self.closed = False
         self._context = contextvars.copy_context()
 
-    def deliver(self, message: Message) -> None:
-        """Start the handler on ``message``; for clients, from the event loop."""
-        if not self.closed:
-            self.client._start(self._handle(message), self._context.copy())
+    def deliver(self, message: Message, settle: Settle | None = None) -> None:
+        """Start the handler on ``message``; for clients, from the event loop.
 
-    async def _handle(self, message: Message) -> None:
+        ``settle`` is awaited once the handler has ended, with whether it ended well. A handler that is cancelled, as
+        the client is closing, settles nothing: the broker may give the message to somebody else.
+        """
+        if not self.closed:
+            self.client._start(self._handle(message, settle), self._context.copy())
+
+    async def _handle(self, message: Message, settle: Settle | None) -> None:
+        well = True
         try:
             result = self.handler(message)
             if inspect.isawaitable(result):
                 await result
         except Exception:
+            well = False
             self.client._handler_errors += 1
             log.exception("handler of topic %r failed", self.topic)
+        if settle is not None:
+            await settle(well)
 
     async def close(self) -> None:
         """No new message starts the handler; messages under way finish. Closing twice is fine."""
@@ -121,7 +134,7 @@ class PubSubClient(ABC):
         self._closed = False
         self._replies = Replies()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._published = self._delivered = self._unroutable = self._handler_errors = 0
+        self._published = self._delivered = self._unroutable = self._handler_errors = self._lost = 0
 
     async def publish(
         self,
@@ -138,12 +151,13 @@ class PubSubClient(ABC):
             topic: where to.
             data: at most `MAX_PAYLOAD` bytes.
             headers: sent along.
-            confirm: return when the broker has taken the message and somebody is there for it. False: fire and forget;
-                a message that nobody gets is counted as unroutable.
+            confirm: return when the broker has taken the message and somebody is there for it: a subscriber, or where
+                the broker keeps messages for those who come later, what keeps them. False: fire and forget; a message
+                that nobody gets is counted as unroutable.
             timeout: seconds until `NoReply`; 0 or less fails at once, None waits until cancelled.
 
         Raises:
-            Unavailable: confirmed, and nobody is subscribed; or the client is closed.
+            Unavailable: confirmed, and nobody is there; the broker can't be reached; or the client is closed.
             NoReply: no confirmation in time.
             AdapterError: the broker failed; the cause is ``__cause__``.
             PayloadError: ``data`` is not bytes or too large.
@@ -172,14 +186,15 @@ class PubSubClient(ABC):
         """Give the messages of ``topic`` to ``handler`` from now on, until the subscription is closed.
 
         What ``handler`` raises is logged and counted, and ends nothing else. Raises `InvalidOption` when it is not
-        callable, `Unavailable` when the client is closed.
+        callable, `Unavailable` when the client is closed or the broker can't be reached. When a connection is lost, the
+        client subscribes again by itself; what comes meanwhile is missed, unless the broker keeps it.
         """
         if not callable(handler):
             raise InvalidOption(f"handler of topic {topic!r} must be callable, not {type(handler).__name__}")
         if self._closed:
             raise Unavailable(f"subscribe to {topic!r}: the client is closed")
         subscription = Subscription(self, topic, handler)
-        await self._subscribe(subscription)
+        await self._within(None, f"subscribe to {topic!r}", self._subscribe(subscription))
         return subscription
 
     def statistics(self) -> PubSubStatistics:
@@ -193,6 +208,7 @@ class PubSubClient(ABC):
             duplicate_replies=replies.duplicate,
             unroutable=self._unroutable,
             handler_errors=self._handler_errors,
+            lost=self._lost,
         )
 
     async def close(self) -> None:
@@ -200,7 +216,7 @@ class PubSubClient(ABC):
         if self._closed:
             return
         self._closed = True
-        self._replies.fail(Unavailable("the client was closed"))
+        self._replies.fail("the client was closed")
         tasks = self._tasks - {asyncio.current_task()}  # a handler may close its own client
         for task in tasks:
             task.cancel()
@@ -231,10 +247,11 @@ class PubSubClient(ABC):
 
     @abstractmethod
     async def _reply(self, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
-        """Send a reply to ``subject``, from where it must reach the asking client's ``_replies.deliver``."""
+        """Send a reply to ``subject``, a value of `REPLY_TO`, so that it reaches the asker's ``_replies.deliver``."""
 
-    async def _listen(self, subject: str) -> None:  # noqa: B027 - not every broker needs it
-        """Make replies on ``subject`` reach ``_replies.deliver``."""
+    async def _listen(self, subject: str) -> str:
+        """Make replies on ``subject`` reach ``_replies.deliver``. Returns where they are to be sent: for `REPLY_TO`."""
+        return subject
 
     async def _unlisten(self, subject: str) -> None:  # noqa: B027
         """Undo `_listen`. Called on every way out, cancellation included."""
@@ -257,8 +274,8 @@ class PubSubClient(ABC):
     async def _ask(self, topic: str, data: bytes, reply_to: str, headers: Mapping[str, str]) -> bytes:
         future = self._replies.expect(reply_to)
         try:
-            await self._listen(reply_to)
-            await self._send(topic, data, {**headers, REPLY_TO: reply_to}, True)
+            address = await self._listen(reply_to)
+            await self._send(topic, data, {**headers, REPLY_TO: address}, True)
             return await future
         finally:
             self._replies.release(reply_to)

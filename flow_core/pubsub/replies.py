@@ -10,7 +10,7 @@ import asyncio
 from collections import OrderedDict
 from typing import Final
 
-from flow_core.errors import AdapterError
+from flow_core.errors import AdapterError, Unavailable
 
 __all__ = ["Replies"]
 
@@ -66,8 +66,8 @@ class Replies:
             self.late += 1
         return True
 
-    def fail(self, error: Exception) -> None:
-        """End every wait with ``error``: the client is closing."""
+    def fail(self, reason: str) -> None:
+        """End every wait with `Unavailable`: the client is closing, or the place that replies come to is lost."""
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(error)
+                future.set_exception(Unavailable(reason))

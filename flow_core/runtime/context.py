@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StepContext"]
 
-_KINDS = {Activity.ACTIVITY_FALLBACK: ".fallback", Activity.ACTIVITY_COMPENSATION: ".compensation"}
+_KINDS = {int(Activity.ACTIVITY_FALLBACK): ".fallback", int(Activity.ACTIVITY_COMPENSATION): ".compensation"}
 
 
 class StepContext:
@@ -101,7 +101,7 @@ class StepContext:
 
     def headers(self) -> dict[str, str]:
         """What every attempt carries to the outside. The idempotency key is the same for all attempts of the step."""
-        kind = _KINDS.get(Activity(self.activity), "")
+        kind = _KINDS.get(self.activity, "")
         execution, step = self.execution, self.step
         return {
             "flow-name": self.flow,

@@ -348,7 +348,7 @@ class Executor(ById):
         """
         if not execution.over:
             try:
-                await execution.wait()
+                await execution.driver.waiter(execution)
             except asyncio.CancelledError:
                 if self._performer is not None:
                     self._performer.feed(execution, e.AbortAsked(reason="cancelled by its caller"))

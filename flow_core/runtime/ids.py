@@ -15,8 +15,8 @@ _FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9
 
 def format_id(high: int, low: int) -> str:
     """The canonical text of a UUID given as two 64-bit numbers."""
-    text = f"{high:016x}{low:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    tail = low & 0xFFFFFFFFFFFF
+    return f"{high >> 32:08x}-{high >> 16 & 0xFFFF:04x}-{high & 0xFFFF:04x}-{low >> 48:04x}-{tail:012x}"
 
 
 def words_of(text: str) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ import random
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from flow_core.runtime.execution import Execution
 
 __all__ = ["Performer"]
+
+#: As a plain number: a member of an enum costs more to compare, and this is asked with every call to the outside.
+ATTEMPT = int(Activity.ACTIVITY_ATTEMPT)
 
 log = logging.getLogger("flow_core")
 log.addHandler(logging.NullHandler())
@@ -227,18 +231,25 @@ class Performer:
     def deadline(self, run: Execution, step: int, activity: int) -> float | None:
         """The earliest deadline that holds for what a step does now, loop time: of the attempt, of all attempts, of the
         execution, and of the step that waits for this execution."""
-        policy = run.plan.policies.get(step)
+        earliest = inf
+        attempt = activity == ATTEMPT  # the step's own limits are those of its attempts
+        if attempt:
+            policy = run.plan.policies.get(step)
+            if policy is not None and policy.timeout is not None:
+                started = run.times(step)[0]
+                if started is not None:
+                    earliest = started + policy.timeout
         machine: Machine | None = run.machine
-        timers = {} if machine is None else machine.timers
-        found = [timers.get(EXECUTION)]
-        if activity == Activity.ACTIVITY_ATTEMPT:  # the step's own limits are those of its attempts
-            found.append(timers.get((TOTAL, step)))
-            started = run.times(step)[0]
-            if policy is not None and policy.timeout is not None and started is not None:
-                found.append(started + policy.timeout)
+        if machine is not None:
+            timers = machine.timers
+            earliest = min(earliest, timers.get(EXECUTION, inf))
+            if attempt:
+                earliest = min(earliest, timers.get((TOTAL, step), inf))
         if run.caller is not None:
-            found.append(run.caller.deadline)
-        return min((at for at in found if at is not None), default=None)
+            callers = run.caller.deadline
+            if callers is not None:
+                earliest = min(earliest, callers)
+        return None if earliest == inf else earliest
 
     def client(self, run: Execution, kind: str) -> Any:
         """The client an operation uses: the execution's, else the flow's. Raises InvalidOption when there is none."""

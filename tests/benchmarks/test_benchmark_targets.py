@@ -64,7 +64,7 @@ def good_rows():
         figure("growth", ratio=4),
         figure("register", forward_s=1, backward_s=1),
         figure("imports", with_numpy_ms=80),
-        figure("rpc", grpc_ratio=0.95, http_ratio=0.95),
+        figure("rpc", grpc_ratio=0.95, http_ratio=0.95, grpc_steps_ratio=0.95, http_steps_ratio=0.95),
     ]
 
 

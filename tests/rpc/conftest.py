@@ -1,10 +1,13 @@
-"""What the tests of network clients share: certificates that live for one run, and waiting for a condition."""
+"""What the tests of network clients share: servers, certificates that live for one run, waiting for a condition."""
 
 import asyncio
 
 import pytest
 
 from tests.servers.certificates import Certificates
+from tests.servers.fixtures import nats_server
+
+__all__ = ["certificates", "nats_server", "until"]
 
 
 @pytest.fixture(scope="session")
