@@ -26,7 +26,7 @@ from flow_core.service.secret import Secret
 
 __all__ = ["DEFAULT_ADDRESS", "DEFAULT_URL", "ClientSettings", "ServeSettings", "duration", "load", "names", "read_key"]
 
-DEFAULT_ADDRESS: Final = "127.0.0.1:7400"
+DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 DEFAULT_URL: Final = f"grpc://{DEFAULT_ADDRESS}"
 PREFIX: Final = "FLOW_CORE_"
 #: What Kubernetes puts into the environment of every pod for a Service that is called ``flow-core``.
@@ -54,7 +54,7 @@ class ClientSettings:
     tls_ca: Annotated[Path | None, About("path", "PEM file of the authorities whose servers are trusted")] = None
     tls_cert: Annotated[Path | None, About("path", "PEM certificate of this client (mTLS)")] = None
     tls_key: Annotated[Path | None, About("path", "PEM key of that certificate")] = None
-    timeout: Annotated[float, About("seconds", "seconds until a server that does not answer is given up")] = 30.0
+    timeout: Annotated[float, About("seconds", "seconds for which a server that is away is tried again")] = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

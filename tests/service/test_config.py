@@ -131,7 +131,7 @@ def test_a_mistake_in_the_environment(project, variable, value, message):
 
 
 def test_what_kubernetes_puts_there_is_no_mistake(project):
-    project("", FLOW_CORE_SERVICE_HOST="10.0.0.1", FLOW_CORE_PORT="tcp://10.0.0.1:1", FLOW_CORE_PORT_7400_TCP_ADDR="x")
+    project("", FLOW_CORE_SERVICE_HOST="10.0.0.1", FLOW_CORE_PORT="tcp://10.0.0.1:1", FLOW_CORE_PORT_50051_TCP_ADDR="x")
 
 
 def test_a_broken_file_of_somebody_else_is_not_ours(project):
