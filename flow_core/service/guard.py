@@ -66,7 +66,7 @@ class Guard(Protocol):
 class OpenGuard:
     """Everybody may do everything, as the principal ``local``. For loopback only."""
 
-    authenticates = False
+    authenticates: ClassVar[bool] = False
 
     async def allow(self, context: Any, verb: str, request: Any) -> Principal:
         """Everybody."""
