@@ -25,6 +25,10 @@ EPILOGUE = (
 )
 
 
+#: Arguments that argparse reads.
+Anything = Annotated[str, Parameter(allow_leading_hyphen=True, help="see --help of the command")]
+
+
 def build_app() -> App:
     """The application. A new one each time: nothing is global."""
     app = App(
@@ -36,7 +40,6 @@ def build_app() -> App:
     for group in (serve, flows, steps, executions, controls, tokens):
         group.register(app)
 
-    @app.command
     def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
         """Print a script that completes commands and options: ``flow-core completion bash > ...``.
 
@@ -46,15 +49,14 @@ def build_app() -> App:
         print(app.generate_completion(shell=shell), end="")
         return OK
 
+    app.command(completion)
     return app
 
 
 def _basic(name: str, help: str) -> Callable[..., int]:
     """For help and completion: `main` sends these commands to argparse before this is asked."""
 
-    def command(
-        *arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help=f"see flow-core {name} --help")],
-    ) -> int:
+    def command(*arguments: Anything) -> int:
         return basic.run_basic([name, *arguments])
 
     command.__doc__ = help

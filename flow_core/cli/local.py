@@ -22,8 +22,9 @@ from flow_core.records import (
     StepStarted,
 )
 from flow_core.status import Status
-from flow_core.stores import Store, store_of
+from flow_core.stores import Store
 from flow_core.stores.sqlite import SqliteStore
+from flow_core.urls import store as store_at
 
 __all__ = ["LocalStore"]
 
@@ -36,7 +37,7 @@ class LocalStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._store: Store = SqliteStore(url, read_only=True) if url.startswith("sqlite:") else store_of(url)
+        self._store: Store = SqliteStore(url, read_only=True) if url.startswith("sqlite:") else store_at(url)
 
     async def __aenter__(self) -> Self:
         await self._store.open()
@@ -49,14 +50,13 @@ class LocalStore:
 
     async def flows(self) -> list[dict[str, Any]]:
         """Names, revisions and numbers of steps."""
-        from flow_core.operations.base import OperationRegistry
-        from flow_core.proto.encoding import decode_change
+        from flow_core.proto import flow_pb2 as pb
 
-        registry, found = OperationRegistry(), dict[str, tuple[int, set[str]]]()
-        for change in await self._store.definitions():
-            created, deleted, replaced = decode_change(change.steps, registry)
-            steps = found.get(change.flow, (0, set()))[1] - {deleted, replaced}
-            found[change.flow] = (change.revision, steps | {step.id for step in created})
+        found: dict[str, tuple[int, set[str]]] = {}
+        for stored in await self._store.definitions():  # names alone: no operation has to be known here
+            change = pb.Change.FromString(stored.steps)
+            steps = found.get(stored.flow, (0, set()))[1] - {change.deleted, change.replaced}
+            found[stored.flow] = (stored.revision, steps | {step.name for step in change.created})
         return [
             {"flow": flow, "revision": revision, "steps": len(steps)}
             for flow, (revision, steps) in sorted(found.items())

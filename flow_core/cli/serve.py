@@ -65,7 +65,7 @@ def serve(
     *,
     config: Annotated[Path | None, Parameter(help="file of settings, instead of the nearest one")] = None,
     json: Annotated[bool, Parameter(negative="", help="print the address as one JSON document")] = False,
-    options: ServeOptions = SERVE,  # type: ignore[valid-type]
+    options: ServeOptions = SERVE,
 ) -> int:
     """Serve flows over the network until SIGTERM or Ctrl-C, then drain.
 

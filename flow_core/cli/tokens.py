@@ -97,9 +97,8 @@ def remove(which: str, /, *, keys: Keys = None, options: Json = JSON) -> int:
         which: id of a key, or name of a principal.
     """
     gone = _file(keys).change(lambda ring, _: ring.revoke(which))
-    emit(
-        options.json, [_facts(key) for key in gone], lambda: [print(f"revoked {one.id} of {one.name}") for one in gone]
-    )
+    lines = "\n".join(f"revoked {one.id} of {one.name}" for one in gone)
+    emit(options.json, [_facts(key) for key in gone], lambda: print(lines))
     return OK
 
 
