@@ -104,7 +104,7 @@ def read_json(text: str, what: str) -> Any:
     except OSError as error:
         raise InvalidOption(f"{what}: {source} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InvalidOption(f"{what}: {source} is not UTF-8") from None
+        raise InvalidOption(f"{source} is not UTF-8") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InvalidOption(

@@ -21,7 +21,10 @@ __all__ = ["ById"]
 
 
 class ById:
-    """See the module. All raise `UnknownExecution` for an id that neither this process nor the store knows."""
+    """See the module. All raise `UnknownExecution` for an id that neither this process nor the store knows.
+
+    Ids are unique over all flows: ``flow`` is a check, and None where it does not matter.
+    """
 
     _driver: Driver | None
     _options: ExecutorOptions
@@ -45,47 +48,47 @@ class ById:
         self._forget()
         return self._directory.here(flow, id)
 
-    async def status(self, flow: str, id: str) -> Status:
+    async def status(self, flow: str | None, id: str) -> Status:
         """Status of an execution."""
         return (await self._directory.anywhere(flow, id)).status
 
-    async def result(self, flow: str, id: str, step: str) -> bytes:
+    async def result(self, flow: str | None, id: str, step: str) -> bytes:
         """Output of a step, as bytes. See `Execution.result`."""
         return (await self._directory.anywhere(flow, id)).result(step)
 
-    async def history(self, flow: str, id: str) -> list[Transition]:
+    async def history(self, flow: str | None, id: str) -> list[Transition]:
         """What has happened to an execution so far; of one that only the store knows, in UTC seconds."""
         return (await self._directory.anywhere(flow, id)).history()
 
-    async def export(self, flow: str, id: str) -> bytes:
+    async def export(self, flow: str | None, id: str) -> bytes:
         """Everything the store has of an execution, as a JSON document. Raises `InvalidOption` without a store."""
         if self._keeper is None:
             raise InvalidOption("this executor has no store to export from", fix='Flow(store="sqlite:///flow.db")')
         await self._directory.anywhere(flow, id)
         return await self._keeper.store.export(id)
 
-    async def wait(self, flow: str, id: str) -> Status:
+    async def wait(self, flow: str | None, id: str) -> Status:
         """Wait for the end, however it comes."""
         return (await self._directory.ended(flow, id)).status
 
-    async def ended(self, flow: str, id: str) -> Execution:
+    async def ended(self, flow: str | None, id: str) -> Execution:
         """Wait for the end, however it comes, and return the handle, or its like of one that only the store knows."""
         found: Any = await self._directory.ended(flow, id)
         return found  # type: ignore[no-any-return]
 
-    async def pause(self, flow: str, id: str) -> None:
+    async def pause(self, flow: str | None, id: str) -> None:
         """See `Execution.pause`."""
         await self.find(flow, id).pause()
 
-    async def resume(self, flow: str, id: str) -> None:
+    async def resume(self, flow: str | None, id: str) -> None:
         """See `Execution.resume`."""
         await self.find(flow, id).resume()
 
-    async def abort(self, flow: str, id: str, *, rollback: bool = False) -> None:
+    async def abort(self, flow: str | None, id: str, *, rollback: bool = False) -> None:
         """See `Execution.abort`."""
         await self.find(flow, id).abort(rollback=rollback)
 
-    async def explain(self, flow: str, id: str) -> Explanation:
+    async def explain(self, flow: str | None, id: str) -> Explanation:
         """What an execution waits for."""
         waiting = self._directory.waiting(id)
         if waiting is not None:
