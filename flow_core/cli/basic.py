@@ -17,7 +17,7 @@ __all__ = ["COMMANDS", "build_parser", "run_basic"]
 #: Name -> what it does, in a line.
 COMMANDS = {
     "demo": "a shop: late services, retries, rollback",
-    "doctor": "look whether a store is sound",
+    "doctor": "look whether a store is sound, or a server takes work",
     "run": "execute a WfFormat 1.5 file",
 }
 #: What comes with the extra, for those who don't have it.
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--plain", action="store_true", help="lines of text, no live table")
     demo.add_argument("--crash", action="store_true", help="another story: a process is killed, another one goes on")
     doctor = commands.add_parser("doctor", help=COMMANDS["doctor"], description=DOCTOR)
-    doctor.add_argument("url", metavar="URL", help="sqlite:///flow.db, postgresql://...")
+    doctor.add_argument("url", metavar="URL", help="sqlite:///flow.db, postgresql://..., grpc://host:port")
     doctor.add_argument("--json", action="store_true", help="print what was found as one JSON object")
     run = commands.add_parser("run", help=COMMANDS["run"], description=RUN)
     run.add_argument("file", metavar="FILE", help="WfFormat 1.5 JSON, as in the WfInstances collection")
@@ -69,7 +69,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 DEMO = "Runs a checkout flow of local, rpc and pubsub steps inside this process; takes about six seconds."
-DOCTOR = "Checks a store of executions and says what is in it. Opening it creates or migrates it. Exit code 1: damaged."
+DOCTOR = (
+    "Checks a store of executions and says what is in it; opening it creates or migrates it. Of a server, asks whether it "
+    "takes work. Exit code 1: damaged, or not serving."
+)
 RUN = "Executes a recorded workflow: each task becomes a step that sleeps its runtime / SPEEDUP."
 
 
@@ -78,7 +81,10 @@ def run_basic(arguments: Sequence[str]) -> int:
     asked = build_parser().parse_args(arguments)
     if asked.command == "doctor":
         from flow_core.cli.doctor import doctor
+        from flow_core.cli.health import doctor_of_server, is_server
 
+        if is_server(asked.url):
+            return FAILED if doctor_of_server(asked.url, as_json=asked.json) else OK
         return FAILED if doctor(asked.url, as_json=asked.json) else OK
     if asked.command == "demo" and asked.crash:
         from flow_core.cli.crash import crash_demo

