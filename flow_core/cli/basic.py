@@ -70,8 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 DEMO = "Runs a checkout flow of local, rpc and pubsub steps inside this process; takes about six seconds."
 DOCTOR = (
-    "Checks a store of executions and says what is in it; opening it creates or migrates it. Of a server, asks whether it "
-    "takes work. Exit code 1: damaged, or not serving."
+    "Checks a store of executions and says what is in it; opening it creates or migrates it. Of a server, asks whether "
+    "it takes work. Exit code 1: damaged, or not serving."
 )
 RUN = "Executes a recorded workflow: each task becomes a step that sleeps its runtime / SPEEDUP."
 
