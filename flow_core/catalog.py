@@ -125,7 +125,7 @@ class Catalog:
         if flow in self._stale:
             self.definitions.pop(flow, None)
             self.owners.pop(flow, None)
-        definition = self.definitions.get(flow) or Definition(flow)
+        definition = self._own(flow)
         applied = changes.apply_changes(definition, self.owners.setdefault(flow, {}), stored, self._registry())
         if definition.revision:
             self.definitions[flow] = definition
@@ -137,7 +137,7 @@ class Catalog:
     async def _make(self, flow: str, change: Callable[[Definition], Changed | None]) -> int:
         """Apply a change, save it when there is a store, and tell it; returns the revision."""
         if self._store is None:
-            definition = self.definitions.get(flow) or Definition(check_id(flow, "flow name"))
+            definition = self._own(flow)
             made = change(definition)
             if made is not None:
                 self.definitions[flow] = definition
@@ -148,7 +148,7 @@ class Catalog:
             while True:
                 if flow in self._stale:
                     await self.refresh(flow)
-                definition = self.definitions.get(flow) or Definition(check_id(flow, "flow name"))
+                definition = self._own(flow)
                 made = change(definition)
                 if made is None:
                     return definition.revision
@@ -162,6 +162,11 @@ class Catalog:
                 self._changed(flow)
                 self.news.tell(made)
                 return made.revision
+
+    def _own(self, flow: str) -> Definition:
+        """The definition of a flow, or a blank one. A flow without steps is false, and none the less a flow."""
+        found = self.definitions.get(flow)
+        return Definition(check_id(flow, "flow name")) if found is None else found
 
     async def settled(self, flow: str) -> None:
         """Wait until no change of the flow is on its way to the store."""

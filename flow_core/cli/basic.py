@@ -21,7 +21,7 @@ COMMANDS = {
     "run": "execute a WfFormat 1.5 file",
 }
 #: What comes with the extra, for those who don't have it.
-MORE = "with pip install 'flow-core[cli,service]': serve, flows, step, exec, ls, status, explain, token ..."
+MORE = "with pip install 'flow-core[cli,grpc]': serve, flows, step, exec, ls, status, explain, token ..."
 
 
 def positive(text: str) -> float:

@@ -50,7 +50,7 @@ def _run(given: list[str]) -> int:
         return run_basic(given)
     if find_spec("cyclopts") is None or find_spec("rich") is None:
         if given[:1] and given[0] in OTHERS:
-            raise ImportError(f"{given[0]} needs more libraries: pip install 'flow-core[cli,service]'")
+            raise ImportError(f"{given[0]} needs more libraries: pip install 'flow-core[cli,grpc]'")
         return run_basic(given)
     from flow_core.cli.app import run_app
 

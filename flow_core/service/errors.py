@@ -8,6 +8,7 @@ A class never travels, only its stable code; what is not an error of flow-core a
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -116,8 +117,8 @@ def trailers_of(error: FlowError) -> tuple[tuple[str, str | bytes], ...]:
     """The trailers that go with the status of an error."""
     found: list[tuple[str, str | bytes]] = [("flow-error-code", error.code)]
     if error.fix:
-        fix = " ".join(_cut(error.fix, TRAILER).split())
-        found.append(("flow-error-fix", fix.encode("ascii", "backslashreplace").decode()[:TRAILER]))
+        fix = " ".join(_cut(error.fix, TRAILER).split()).encode("ascii", "backslashreplace").decode()
+        found.append(("flow-error-fix", "".join(one if one.isprintable() else "?" for one in fix[:TRAILER])))
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
         found.append(("grpc-retry-pushback-ms", str(int(retry_after * 1000))))
@@ -156,15 +157,10 @@ def _extra(cls: type[FlowError]) -> list[str]:
 
 
 def _fields(error: FlowError, most: int) -> bytes:
-    import orjson
-
     known = ("flow", "step", "attempt", *_extra(type(error)))
     given = {name: value for name in known if (value := error.__dict__.get(name)) is not None and name != "execution"}
     while given:
-        try:
-            data = orjson.dumps(given)
-        except TypeError:  # a value of somebody's subclass
-            data = orjson.dumps({name: value for name, value in given.items() if isinstance(value, (str, int, float))})
+        data = json.dumps(given, default=str).encode()
         if len(data) <= most:
             return data
         del given[max(given, key=lambda name: len(repr(given[name])))]
@@ -172,11 +168,9 @@ def _fields(error: FlowError, most: int) -> bytes:
 
 
 def _read_fields(data: bytes) -> dict[str, Any]:
-    import orjson
-
     try:
-        found = orjson.loads(data) if data else {}
-    except orjson.JSONDecodeError:
+        found = json.loads(data) if data else {}
+    except (ValueError, RecursionError):
         return {}
     return {k: v for k, v in found.items() if k.isidentifier() and k[0] != "_"} if isinstance(found, dict) else {}
 

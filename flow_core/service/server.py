@@ -15,7 +15,7 @@ try:
     import grpc
     import grpc.aio
 except ImportError as _error:
-    raise ImportError("the Flow service needs grpcio: pip install 'flow-core[service]'") from _error
+    raise ImportError("the Flow service needs grpcio: pip install 'flow-core[grpc]'") from _error
 
 from flow_core import Flow
 from flow_core.errors import Unavailable, UnknownFlow
@@ -220,7 +220,7 @@ class FlowServer:
             from grpc_reflection.v1alpha import reflection
         except ImportError as error:
             raise ImportError(
-                "the Flow service needs grpcio-health-checking and grpcio-reflection: pip install 'flow-core[service]'"
+                "the Flow service needs grpcio-health-checking and grpcio-reflection: pip install 'flow-core[grpc]'"
             ) from error
         self._health = HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -164,13 +164,16 @@ class ServedClients(RpcClient):
         if not links:
             del self._links[link.service]
         link.broken()
-        self.owners.left(link.service)
+        if not link.draining:
+            self.owners.left(link.service)
         self._look_again(link.service)
 
     def drain(self, link: Link) -> int:
         """Give a stream no further calls. Returns how many others of its service take calls."""
-        link.draining = True
-        self._look_again(link.service)
+        if not link.draining:
+            link.draining = True
+            self.owners.left(link.service)
+            self._look_again(link.service)
         return sum(not other.draining for other in self._links.get(link.service, ()))
 
     def instances(self, service: str) -> int:

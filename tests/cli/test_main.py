@@ -36,7 +36,7 @@ def test_without_the_extra_the_basic_commands_work_and_the_others_say_what_is_mi
     assert command(capfd, "doctor", f"sqlite:///{tmp_path / 'flow.db'}").code == 0
     for name in OTHERS:
         answer = command(capfd, name)
-        assert answer.code == 2 and f"{name} needs more libraries: pip install 'flow-core[cli,service]'" in answer.err
+        assert answer.code == 2 and f"{name} needs more libraries: pip install 'flow-core[cli,grpc]'" in answer.err
     assert "usage:" in command(capfd, "fly").err
     assert "pip install" in command(capfd, "--help").out
 
