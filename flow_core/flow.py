@@ -15,7 +15,6 @@ from datetime import timedelta
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
-from flow_core import urls
 from flow_core.catalog import Catalog
 from flow_core.core.plan import Plan
 from flow_core.engine.diagram import to_dot, to_mermaid
@@ -25,7 +24,6 @@ from flow_core.options import Author, ExecuteOptions, FlowOptions, Retry
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
 from flow_core.step import Step
-from flow_core.stores.retention import forget_old
 
 if TYPE_CHECKING:
     from flow_core.operations.base import OperationRegistry
@@ -86,8 +84,12 @@ class Flow:
         options = options or FlowOptions()
         given: dict[str, Any] = {"executor": executor, "store": store, "keep": keep, "context": context}
         self._options = dataclasses.replace(options, **{k: v for k, v in given.items() if v is not None})
-        self.rpc = urls.rpc_client(rpc) if rpc is not None else None
-        self.pubsub = urls.pubsub_client(pubsub) if pubsub is not None else None
+        self.rpc: RpcClient | None = None
+        self.pubsub: PubSubClient | None = None
+        if rpc is not None or pubsub is not None:
+            from flow_core import urls
+
+            self.rpc, self.pubsub = urls.rpc_client(rpc), urls.pubsub_client(pubsub)
         self._operations = operations
         self._catalog = Catalog(lambda: self.operations, self._rebound)
         self._plans = self._catalog.plans
@@ -98,7 +100,11 @@ class Flow:
 
     def _take_options(self) -> None:
         given_store = self._options.store
-        self._unopened = None if given_store in (None, "memory:") else urls.store(given_store)
+        self._unopened: Store | None = None
+        if given_store not in (None, "memory:"):
+            from flow_core import urls
+
+            self._unopened = urls.store(given_store)
         given = self._options.executor
         if not (given is None or isinstance(given, Executor)):
             raise InvalidOption(f"executor must be an Executor or None, not {type(given).__name__}: {given!r:.80}")
@@ -161,6 +167,8 @@ class Flow:
                 raise
             self._store, self._unopened = store, None
             if self._options.keep is not None:
+                from flow_core.stores.retention import forget_old
+
                 self._retaining = asyncio.get_running_loop().create_task(forget_old(store, self._options.keep))
 
     async def stop(self, drain: float | None = None) -> None:
