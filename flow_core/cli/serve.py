@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from flow_core.service.guard import Guard
     from flow_core.service.secret import Secret
 
-__all__ = ["guard_of", "register", "steps_owned", "tls_of"]
+__all__ = ["flow_of", "guard_of", "notify", "register", "tls_of"]
 
 log = logging.getLogger("flow_core.serve")
 
@@ -134,7 +135,7 @@ def guard_of(settings: ServeSettings, flow: Flow | None = None) -> Guard:
     from flow_core.service.auth import KeyGuard, read_certificates
     from flow_core.service.guard import OpenGuard
     from flow_core.service.key_file import KeyFile
-    from flow_core.service.limits import Limits
+    from flow_core.service.limits import Limits, steps_owned
 
     if settings.certificates and settings.client_ca is None:
         raise InvalidOption("certificates are set, and no client is asked for one", fix="set client_ca")
@@ -154,14 +155,9 @@ def guard_of(settings: ServeSettings, flow: Flow | None = None) -> Guard:
         certificates=read_certificates(settings.certificates),
         both=settings.both,
         limits=limits,
-        owned=None if flow is None else lambda name: steps_owned(flow, name),
+        owned=None if flow is None else partial(steps_owned, flow),
         foreign_calls=settings.foreign_calls,
     )
-
-
-def steps_owned(flow: Flow, owner: str) -> int:
-    """How many steps of all flows belong to an owner."""
-    return sum(list(flow.owners(name).values()).count(owner) for name in flow.flows())
 
 
 def tls_of(settings: ServeSettings) -> Any:
