@@ -355,7 +355,7 @@ class Executor(ById):
         if execution.failure is not None:
             raise execution.failure
 
-    async def restart(self, flow: str, id: str, step: str | None = None) -> Execution:
+    async def restart(self, flow: str | None, id: str, step: str | None = None) -> Execution:
         """Execute a finished execution's request again, on the same revision, as a new execution.
 
         Args:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import urllib.parse
 from typing import Final
 
 from flow_core.errors import ForeignStore, SchemaTooNew, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
 
-__all__ = ["MIGRATIONS", "connect", "settle", "translated", "waited"]
+__all__ = ["MIGRATIONS", "connect", "connect_to_read", "settle", "translated", "waited"]
 
 APPLICATION_ID: Final = 0x464C4F57  # "FLOW"
 MAGIC: Final = b"SQLite format 3\0"
@@ -130,6 +131,27 @@ def settle(db: sqlite3.Connection, path: str) -> None:
     if busy:
         db.close()
         raise StoreUnavailable(f"{path} can't be brought onto the disk now: another process uses it")
+
+
+def connect_to_read(path: str, busy: float = 5.0) -> sqlite3.Connection:
+    """Open a file that is there and has this version's schema, and never write to it."""
+    inspect(path)
+    if not os.path.isfile(path):
+        raise StoreUnavailable(f"there is no file {path}", fix="name the file of a store")
+    db = None
+    try:
+        uri = f"file:{urllib.parse.quote(os.path.abspath(path))}?mode=ro"
+        db = sqlite3.connect(uri, uri=True, timeout=busy, isolation_level=None, check_same_thread=False)
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        if db is not None:
+            db.close()
+        raise translated(error, path) from error
+    if version != len(MIGRATIONS):
+        db.close()
+        fix = "open it once with Flow(store=) or doctor, which migrate it"
+        raise StoreError(f"{path} has schema {version}, this version reads {len(MIGRATIONS)}", fix=fix)
+    return db
 
 
 def migrate(db: sqlite3.Connection, path: str) -> None:
