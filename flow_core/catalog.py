@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +34,7 @@ from flow_core.errors import (
 from flow_core.limits import check_id
 from flow_core.news import News
 from flow_core.options import Author
+from flow_core.past import Past
 from flow_core.records import Change, Changed
 from flow_core.step import Step, check_steps
 
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalog"]
 
-#: Definitions of past revisions that are kept for executions that began with them.
-MOST_PAST: Final = 64
+#: Seconds between two looks into the store for steps that somebody waits for.
+LOOK: Final = 1.0
 
 
 class Catalog:
@@ -78,7 +78,7 @@ class Catalog:
         self._read: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._unwatch: Callable[[], None] = lambda: None
-        self._past: OrderedDict[tuple[str, int], Definition] = OrderedDict()
+        self._past = Past()
         self.news: Final[News] = News()
 
     # --- the store ----------------------------------------------------------------------------------------------------
@@ -87,15 +87,24 @@ class Catalog:
         """Read all definitions from ``store`` and save further changes there as ``owner``'s.
 
         Raises:
-            StoreError; DecodeError and UnknownOperation name the flow and the step that can't be read here.
+            StoreError; DecodeError and UnknownOperation name the flow and the step that can't be read here; what
+            registering raises, for steps that were registered before and are others in the store.
         """
-        self._store, self._owner = store, owner
-        self._unwatch = store.watch(self._heard)
         by_flow: dict[str, list[Any]] = {}
         for change in await store.definitions():
             by_flow.setdefault(change.flow, []).append(change)
-        for flow, stored in by_flow.items():
-            self._take_in(flow, stored)
+        brought, self.definitions = self.definitions, {}
+        self.owners.clear()
+        self._store, self._owner = store, owner
+        try:
+            for flow, stored in by_flow.items():
+                self._take_in(flow, stored)
+            for flow, definition in brought.items():  # registered when there was no store yet
+                await self.create(flow, definition)
+        except BaseException:
+            self._store, self.definitions = None, brought
+            raise
+        self._unwatch = store.watch(self._heard)
 
     def detach(self) -> None:
         """Hear of no further changes."""
@@ -358,8 +367,12 @@ class Catalog:
                 return await self.plan_known(flow, step)
             except (UnresolvedSteps, UnknownFlow):
                 waiter = asyncio.get_running_loop().create_future()
-                self._waiters.setdefault(flow, []).append(waiter)
-                await waiter
+                waiting = self._waiters.setdefault(flow, [])
+                waiting.append(waiter)
+                # Other processes change the store without a word to this one: it is looked at now and then.
+                await asyncio.wait([waiter], timeout=None if self._store is None else LOOK)
+                if waiter in waiting:
+                    waiting.remove(waiter)
 
     async def plan_at(self, flow: str, revision: int, step: str | None) -> Plan:
         """The plan of a revision that an execution began with, whether or not its callables are known here.
@@ -372,20 +385,5 @@ class Catalog:
         current = self.definitions.get(flow)
         if current is not None and current.revision == revision:
             return current.plan(self.bindings, step, lenient=True)
-        past = self._past.get((flow, revision))
-        if past is None:
-            past = await self._read_past(flow, revision)
-        self._past.move_to_end((flow, revision))
+        past = await self._past.definition(flow, revision, self._store, self._registry)
         return past.plan(self.bindings, step, lenient=True)
-
-    async def _read_past(self, flow: str, revision: int) -> Definition:
-        past = Definition(flow)
-        if self._store is not None:
-            stored = [change for change in await self._store.definitions(flow) if change.revision <= revision]
-            changes.apply_changes(past, {}, stored, self._registry())
-        if past.revision != revision:
-            raise UnknownFlow(f"revision {revision} of flow {flow!r} is in no store", flow=flow)
-        self._past[(flow, revision)] = past
-        while len(self._past) > MOST_PAST:
-            self._past.popitem(last=False)
-        return past

@@ -13,19 +13,18 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from flow_core import urls
 from flow_core.catalog import Catalog
 from flow_core.core.plan import Plan
 from flow_core.engine.diagram import to_dot, to_mermaid
 from flow_core.engine.own import restore_own_plan
 from flow_core.errors import InvalidOption
-from flow_core.options import Author, ExecuteOptions, FlowOptions, Retry
+from flow_core.options import Author, ExecuteFields, ExecuteOptions, FlowOptions
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
 from flow_core.step import Step
-from flow_core.stores.retention import forget_old
+from flow_core.tracing import trace_context
 
 if TYPE_CHECKING:
     from flow_core.operations.base import OperationRegistry
@@ -35,25 +34,7 @@ if TYPE_CHECKING:
     from flow_core.runtime.context import StepContext
     from flow_core.stores.base import Store
 
-__all__ = ["ExecuteFields", "Flow"]
-
-
-class ExecuteFields(TypedDict, total=False):
-    """The keywords of ``execute``; `ExecuteOptions` says what each means."""
-
-    id: str | None
-    step: str | None
-    output: str | None
-    timeout: float | None
-    async_: bool
-    concurrency: int | None
-    retries: int | Retry | None
-    client: Any
-    inputs: Mapping[str, Any]
-    priority: int
-    unresolved: Literal["fail", "wait"]
-    rollback: bool
-    context: Mapping[str, Any]
+__all__ = ["Flow"]
 
 
 class Flow:
@@ -86,19 +67,32 @@ class Flow:
         options = options or FlowOptions()
         given: dict[str, Any] = {"executor": executor, "store": store, "keep": keep, "context": context}
         self._options = dataclasses.replace(options, **{k: v for k, v in given.items() if v is not None})
-        self.rpc = urls.rpc_client(rpc) if rpc is not None else None
-        self.pubsub = urls.pubsub_client(pubsub) if pubsub is not None else None
+        self.rpc: RpcClient | None = None
+        self.pubsub: PubSubClient | None = None
+        if rpc is not None or pubsub is not None:
+            from flow_core import urls
+
+            self.rpc, self.pubsub = urls.rpc_client(rpc), urls.pubsub_client(pubsub)
         self._operations = operations
         self._catalog = Catalog(lambda: self.operations, self._rebound)
         self._plans = self._catalog.plans
         self._store: Store | None = None
+        self._opened: Any = None  # the option that it was made of
         self._opening: asyncio.Lock | None = None
         self._retaining: asyncio.Task[None] | None = None
         self._take_options()
 
     def _take_options(self) -> None:
         given_store = self._options.store
-        self._unopened = None if given_store in (None, "memory:") else urls.store(given_store)
+        if self._store is not None and given_store is not self._opened:
+            raise InvalidOption("the flow has opened its store", fix="make another Flow for another store")
+        if self._store is None:
+            self._unopened, self._opened = None, given_store
+            if given_store not in (None, "memory:"):
+                from flow_core import urls
+
+                self._unopened = urls.store(given_store)
+        self._plans.clear()  # what was executed without a store went a shorter way
         given = self._options.executor
         if not (given is None or isinstance(given, Executor)):
             raise InvalidOption(f"executor must be an Executor or None, not {type(given).__name__}: {given!r:.80}")
@@ -161,6 +155,8 @@ class Flow:
                 raise
             self._store, self._unopened = store, None
             if self._options.keep is not None:
+                from flow_core.stores.retention import forget_old
+
                 self._retaining = asyncio.get_running_loop().create_task(forget_old(store, self._options.keep))
 
     async def stop(self, drain: float | None = None) -> None:
@@ -252,10 +248,12 @@ class Flow:
 
     async def lookup(self, flow: str) -> list[Step]:
         """The steps of a flow, in the order of their registration. Raises `UnknownFlow`."""
+        await self.open()
         return list(self._catalog.definition(flow))
 
     async def unresolved(self, flow: str) -> dict[str, list[str]]:
         """Ids that steps name and nobody registered yet -> the steps that name them."""
+        await self.open()
         return self._catalog.definition(flow).unresolved()
 
     def changes(self, flow: str | None = None, *, since: int | None = None) -> AsyncIterator[Changed]:
@@ -278,6 +276,7 @@ class Flow:
 
     async def revision(self, flow: str) -> int:
         """Revision of a flow: the number of changes so far; 0 for one that nobody registered."""
+        await self.open()
         found = self._catalog.definitions.get(flow)
         return 0 if found is None else found.revision
 
@@ -342,6 +341,8 @@ class Flow:
                         raise started.failure
                 return started
         if fields:
+            if async_ is not None:
+                fields["async_"] = async_
             options = dataclasses.replace(options or ExecuteOptions(), **fields)
         execution = await self._start(flow, request, options, None)
         if not (options is not None and options.async_ if async_ is None else async_):
@@ -355,7 +356,9 @@ class Flow:
     async def execute_nested(self, flow: str, request: Any, step: str | None, caller: StepContext) -> Execution:
         """Execute a flow for a step of another execution, with an id of its own; for `StepContext.execute`."""
         child = caller.child_id()
-        options = ExecuteOptions(step=step, id=child) if step is not None or child is not None else None
+        kept = trace_context(caller.options)
+        given = kept or step is not None or child is not None
+        options = ExecuteOptions(step=step, id=child, context=kept) if given else None
         execution = await self._start(flow, request, options, caller)
         await self._executor.finish(execution)
         return execution
@@ -394,6 +397,4 @@ class Flow:
 
 
 def _statuses(execution: Execution | None) -> dict[str, Any] | None:
-    if execution is None:
-        return None
-    return {step.id: execution.step_status_of(step.id) for step in execution.plan.items}
+    return None if execution is None else {step.id: execution.step_status_of(step.id) for step in execution.plan.items}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
 
 from flow_core.errors import InvalidOption, InvalidStep
 from flow_core.limits import check_count, seconds
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Author",
+    "ExecuteFields",
     "ExecuteOptions",
     "ExecutorOptions",
     "Fallback",
@@ -215,6 +216,24 @@ class ExecuteOptions:
             raise InvalidOption(f"priority must be 0 (first) to 3 (last), not {self.priority}")
         if self.unresolved not in ("fail", "wait"):
             raise InvalidOption(f'unresolved must be "fail" or "wait", not {self.unresolved!r:.80}')
+
+
+class ExecuteFields(TypedDict, total=False):
+    """The keywords of ``execute``; `ExecuteOptions` says what each means."""
+
+    id: str | None
+    step: str | None
+    output: str | None
+    timeout: float | None
+    async_: bool
+    concurrency: int | None
+    retries: int | Retry | None
+    client: Any
+    inputs: Mapping[str, Any]
+    priority: int
+    unresolved: Literal["fail", "wait"]
+    rollback: bool
+    context: Mapping[str, Any]
 
 
 DEFAULT_EXECUTE_OPTIONS: Final = ExecuteOptions()

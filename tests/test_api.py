@@ -154,7 +154,7 @@ def test_options_records() -> None:
 
 
 def test_every_execute_option_is_a_keyword_and_a_field() -> None:
-    from flow_core.flow import ExecuteFields
+    from flow_core.options import ExecuteFields
 
     assert set(ExecuteFields.__annotations__) == set(ExecuteOptions.__dataclass_fields__) - {"flow"}
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from flow_core import ClientCallOperation, ClientPublishOperation, Flow, Step
+from flow_core import ClientCallOperation, ClientPublishOperation, Flow, FlowExecuteOperation, Step
 from flow_core.errors import Permanent, StepFailed
 from flow_core.pubsub import MemoryPubSubClient
 from flow_core.rpc import MemoryRpcClient
@@ -63,6 +63,27 @@ def test_the_callers_trace_context_is_passed_on():
         assert (headers["traceparent"], headers["tracestate"]) == (PARENT, "a=1,b=2")
     for headers in sent({"traceparent": PARENT, "other": 7}):
         assert set(headers) == IDENTITY | {"traceparent"}
+
+
+def test_child_executions_pass_the_callers_trace_context_on():
+    seen = []
+
+    async def main():
+        rpc = MemoryRpcClient()
+        rpc.serve("inventory", "reserve", lambda data, headers: seen.append(dict(headers)) or b"")
+        async with Flow(rpc=rpc) as flow:
+            await flow.create_step("leaf", Step("reserve", ClientCallOperation("inventory", "reserve")))
+            await flow.create_step("branch", Step("sub", FlowExecuteOperation("leaf")))
+            await flow.create_step("order", Step("sub", FlowExecuteOperation("branch", step="sub")))
+            for context in ({"traceparent": PARENT, "tracestate": "a=1", "secret": 7}, {"secret": 7}, {}):
+                await flow.execute("order", context=context)
+            children = [info.execution for info in (await flow.executor.list("leaf")).items]
+            given = [dict(flow.executor.find(None, one).options.context) for one in children[2:]]
+            assert given == [{"traceparent": PARENT, "tracestate": "a=1"}]  # and nothing else of it
+
+    run_virtual(main())
+    assert [headers.get("traceparent") for headers in seen] == [PARENT, None, None]
+    assert seen[0]["tracestate"] == "a=1"
 
 
 @pytest.mark.parametrize("parent", [PARENT, "01-" + PARENT[3:], "cc-" + PARENT[3:] + "-what-comes-later"])

@@ -24,6 +24,7 @@ NAMES = (
     "durability",
     "rpc",
     "service",
+    "telemetry",
 )
 
 

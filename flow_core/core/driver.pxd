@@ -16,7 +16,6 @@ cdef class Driver(Gate):
     cdef list seats                     # one per level of nesting
     cdef int depth
 
-    cpdef Run prepare(self, plan, request, object options=?, Py_ssize_t limit=?, int lane=?, int depth=?)
     cdef Seat sit_down(self, Run run)
     cdef int get_up(self, Seat seat) except -1
     cdef int go_along(self, Run run) except -1

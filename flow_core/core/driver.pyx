@@ -20,14 +20,14 @@ what a step sees (`Seat`), policies.
 """
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t
 
 from flow_core.core.calls cimport call_of, called_or_error, coroutine_of, kind_of, refuse_output
 from flow_core.core.counters cimport counter_bump
 from flow_core.core.ledger cimport LATE_OUTCOMES, STEPS_ENDED, STEPS_SUSPENDED
 from flow_core.core.plan cimport (
-    FLAG_ONCE, FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD, Plan,
-    StepSpec,
+    FLAG_ONCE, FLAG_POLICY, FLAG_WHEN, FROM_PREDECESSORS, FROM_REQUEST, KIND_COROUTINE, KIND_OPERATION, KIND_THREAD,
+    Plan, StepSpec,
 )
 from flow_core.core.run cimport INTENT_ABORT, INTENT_RUN
 from flow_core.core.slab cimport FILL, FLOW_DEBUG, HELD, run_pop, run_prefetch, run_succeed
@@ -80,17 +80,6 @@ cdef class Driver(Gate):
         """Drive an execution that was prepared as far as it goes."""
         self.refuse_foreign(run)
         self.drive(run)
-
-    cpdef Run prepare(self, plan, request, object options=None, Py_ssize_t limit=0, int lane=1, int depth=0):
-        """An execution that is not driven yet: `launch` does that."""
-        if not self.open:
-            self.open_turn()
-        cdef Run run = self.new_run(plan, request, options, lane)
-        if limit > 0:
-            run.limit = <uint32_t>min(limit, 0xFFFFFFFF)
-        run.depth = depth
-        run.row.started_ns = <int64_t>(self.now * 1e9)
-        return run
 
     # --- driving ----------------------------------------------------------------------------------------------------
 
@@ -158,6 +147,7 @@ cdef class Driver(Gate):
         cdef int32_t source
         cdef uint32_t v
         cdef Py_ssize_t held = self.running
+        cdef bint traced = run.trace is not None
         while run.queued and run.row.intent == INTENT_RUN and run.holds == 0:
             if self.running >= self.limit:
                 return self.block(run)
@@ -173,7 +163,7 @@ cdef class Driver(Gate):
                 continue                            # skipped or abandoned while it was queued
             spec = plan.specs + v
             source = spec.source
-            if spec.kind != KIND_COROUTINE or spec.flags or spec.arity != 1 or source < FROM_PREDECESSORS:
+            if spec.kind != KIND_COROUTINE or spec.flags or spec.arity != 1 or source < FROM_PREDECESSORS or traced:
                 self.start_other(run, v, seat)
                 continue
             if source >= 0:
@@ -252,6 +242,8 @@ cdef class Driver(Gate):
             arguments = ((), (value,), (context, value))[arity]
             if kind == KIND_OPERATION:
                 arguments = (context, self.encode(value))
+            if run.trace is not None:
+                run.trace.enter(v, activity)        # in the context that the call and its coroutine run in
             if kind == KIND_THREAD:
                 task = self.new_task(run, v, activity)
                 self.link(task)
@@ -316,17 +308,20 @@ cdef class Driver(Gate):
         if outcome == OUT_RAISED and isinstance(value, (KeyboardInterrupt, SystemExit)):
             self.fatal = value
         counter_bump(self.cells, STEPS_ENDED)
+        if run.trace is not None:
+            self.look()                             # its times are exact, and not those of a batch
         if outcome == OUT_RETURNED and kind_of(run, v, activity) == KIND_OPERATION:
             refused = refuse_output(run, v, value)
             if refused is not None:
                 outcome, value = OUT_RAISED, refused
+        run.now = self.now
         if activity != ACTIVITY_ATTEMPT:
             self.handler.activity_ended(run, v, activity, outcome == OUT_RETURNED, value)
             return 0
         if run.steps[v].status != RUNNING:
             counter_bump(self.cells, LATE_OUTCOMES)
             return 0
-        run.now = run.steps[v].ended = self.now
+        run.steps[v].ended = self.now
         if outcome == OUT_RAISED:
             self.handler.step_failed(run, v, value)
             return 0

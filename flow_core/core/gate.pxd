@@ -9,3 +9,4 @@ from flow_core.core.run cimport Run
 cdef class Gate(Crew):
     cdef int conclude(self, Run run) except -1
     cdef int hold(self, Run run, uint32_t v, object value) except -1
+    cdef object drive_on(self, Run run, object failed)

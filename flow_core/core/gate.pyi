@@ -1,6 +1,9 @@
 from typing import Any
 
 from flow_core.core.crew import Crew
+from flow_core.core.run import Run
 
 class Gate(Crew):
+    def reserve(self, run: Run, index: int) -> None: ...
+    def give_back(self, run: Run, index: int) -> None: ...
     def release(self, outcomes: list[Any]) -> None: ...

@@ -3,8 +3,9 @@
 The step stays RUNNING with its output in the slab and the mark HELD; the handler gets the outcome to write, and says
 `release` when it is written. A million steps may be held at once: there is no object for any of them here.
 
-Lives here: the end of a run all of whose steps have ended, holding and releasing outcomes. Does not live here: writing (floor 2), moves that are not plain success: for those
-the handler counts `Run.holds` up and down, and the driver starts nothing meanwhile.
+Lives here: the end of a run all of whose steps have ended, holding and releasing outcomes. Does not live here: writing
+(floor 2), moves that are not plain success: for those the handler counts `Run.holds` up and down, and the driver starts
+nothing meanwhile.
 """
 
 from cpython.ref cimport Py_INCREF, PyObject
@@ -53,16 +54,30 @@ cdef class Gate(Crew):
         run.ending = last
         return 0
 
+    def reserve(self, Run run not None, uint32_t index):
+        """A step that was announced keeps its slot while that is on its way; `give_back` it before it starts."""
+        self.refuse_foreign(run)
+        self.take_slot(run, index)
+
+    def give_back(self, Run run not None, uint32_t index):
+        """The slot that `reserve` took is free again."""
+        self.refuse_foreign(run)
+        self.free_slot(run, index)
+
     def release(self, list outcomes):
         """These outcomes are committed: the steps have succeeded, and their runs go on.
 
         Args:
             outcomes: run, index, run, index, ...
+
+        Raises:
+            the first of what the runs raise while they go on, when all of them have been released.
         """
         cdef Py_ssize_t at
         cdef uint32_t v
         cdef PyObject* value
         cdef Run run, before = None
+        cdef object failed = None
         self.open_turn()
         for at in range(0, len(outcomes), 2):
             run, v = <Run?>outcomes[at], outcomes[at + 1]
@@ -70,7 +85,7 @@ cdef class Gate(Crew):
             if run.over or v >= run.count or run.steps[v].apart != HELD:
                 continue                            # it ended without its store: others go on with it
             if before is not None and before is not run:
-                self.drive(before)
+                failed = self.drive_on(before, failed)
             before = run
             run.steps[v].apart = 0
             run.held -= 1
@@ -79,4 +94,14 @@ cdef class Gate(Crew):
             run.now = self.now
             run_succeed(run, v, value)
         if before is not None:
-            self.drive(before)
+            failed = self.drive_on(before, failed)
+        if failed is not None:
+            raise failed
+
+    cdef object drive_on(self, Run run, object failed):
+        """Drive a run; returns the first error, because that of one run must not hold up the others."""
+        try:
+            self.drive(run)
+        except BaseException as error:
+            return error if failed is None else failed
+        return failed

@@ -25,6 +25,7 @@ cdef struct Tenant:                     # of a slot
 
 cdef class Ledger(Pacer):
     cdef readonly object handler        # floor 2: hears of everything that is not plain, see driver.pyx
+    cdef public object tracer           # makes the `trace` of each new run; None: nobody wants to hear of steps
     cdef object run_type                # class of the runs it makes
     # --- executions
     cdef readonly StatusTable table
@@ -49,6 +50,7 @@ cdef class Ledger(Pacer):
     cdef PyObject* tenant(self, size_t slot) noexcept
     cdef int refuse_foreign(self, Run run) except -1
     cdef int drop_tasks(self, Run run) except -1
+    cpdef Run prepare(self, plan, request, object options=?, Py_ssize_t limit=?, int lane=?, int depth=?)
     cdef Run new_run(self, object plan, object request, object options, int lane)
     cdef object context_of_caller(self)
     cdef int park(self, Run run) except -1

@@ -4,6 +4,7 @@ from typing import Any
 
 from flow_core.core.counters import Counters
 from flow_core.core.pacer import Pacer
+from flow_core.core.plan import Plan
 from flow_core.core.ready_queue import ReadyQueue
 from flow_core.core.run import Run
 from flow_core.core.status_table import StatusTable
@@ -14,6 +15,7 @@ class Ledger(Pacer):
     keep: int
     limit: int
     notify: bool
+    tracer: Any
     @property
     def handler(self) -> Any: ...
     @property
@@ -38,6 +40,9 @@ class Ledger(Pacer):
         nonce: int = 0,
         **_: Any,
     ) -> None: ...
+    def prepare(
+        self, plan: Plan, request: Any, options: Any = None, limit: int = 0, lane: int = 1, depth: int = 0
+    ) -> Any: ...
     def lookup(self, slot: int, generation: int) -> Any: ...
     def runs_known(self) -> list[Any]: ...
     def finish(self, run: Run, status: int, failure: BaseException | None = None) -> None: ...

@@ -1,5 +1,11 @@
 """`Ledger`: the executions of one executor: their rows, slots, ids and ends, and who waits for a free slot.
 
+A ``tracer``, when there is one, is asked for the `trace` of each new run, which hears of its steps and of its end:
+
+    run.trace = tracer.begin(run)               in the context of the caller, before the run has an id
+    run.trace.enter(index, activity)            in the context of the step, just before it is called
+    run.trace.ended()                           the execution is over
+
 Lives here: making a run with everything it needs or nothing at all, finding it by its id, ending it, remembering it for
 a while. Does not live here: its steps (`Driver`), what ids look like as text (floor 2).
 """
@@ -71,6 +77,17 @@ cdef class Ledger(Pacer):
     def __dealloc__(self):
         PyMem_Free(self.runs)
 
+    cpdef Run prepare(self, plan, request, object options=None, Py_ssize_t limit=0, int lane=1, int depth=0):
+        """An execution that is not driven yet: `launch` does that."""
+        if not self.open:
+            self.open_turn()
+        cdef Run run = self.new_run(plan, request, options, lane)
+        if limit > 0:
+            run.limit = <uint32_t>min(limit, 0xFFFFFFFF)
+        run.depth = depth
+        run.row.started_ns = <int64_t>(self.now * 1e9)
+        return run
+
     cdef Run new_run(self, object plan, object request, object options, int lane):
         """A run with its slab, its row and its id; on any error nothing is left behind."""
         cdef Run run = <Run>flow_new(self.run_type)
@@ -83,6 +100,8 @@ cdef class Ledger(Pacer):
         run.prepare(<Plan?>plan, request)
         run.options, run.driver = options, self
         run.context = self.context_of_caller()
+        if self.tracer is not None:
+            run.trace = self.tracer.begin(run)
         now = self.wall_ms()
         slot = self.table.acquire_c()
         if slot < 0:
@@ -172,6 +191,8 @@ cdef class Ledger(Pacer):
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
+        if run.trace is not None:
+            run.trace.ended()
         if self.notify or run.watched:
             self.handler.ended(run)
 

@@ -14,11 +14,12 @@ cpdef enum Intent:          # what was asked for; other threads may set it, the 
 
 cdef class Run(Slab):
     # --- what floor 2 hangs on it
-    cdef readonly object options            # ExecuteOptions, or None
+    cdef public object options              # ExecuteOptions, or None
     cdef public object machine              # sans-IO policy, made when something is not plain
     cdef public object name                 # id given by the caller, None: the generated one
     cdef public object parent               # the run of the step that started it
     cdef public object caller               # the context of that step
+    cdef public object trace                # what hears of each of its steps, made at its start; None: nobody
     cdef public object events               # set of events, one per iterator over its moves; None: nobody ever watched
     cdef public int depth                   # nesting: 0 is started from outside
     # --- the driver's

@@ -64,6 +64,7 @@ cdef class Run(Slab):
     def succeed(self, index, object value=None):
         """A running step gave ``value``. Raises ValueError when it is not running."""
         cdef uint32_t v = self.index_of(index, RUNNING)
+        self.steps[v].ended = self.now
         Py_INCREF(value)
         run_succeed(self, v, <PyObject*>value)
 
@@ -97,6 +98,14 @@ cdef class Run(Slab):
         self.steps[v].apart = False
         run_push(self, v)
 
+    def sift(self):
+        """Take out of the queue what must not start from there: steps that were moved while they were queued."""
+        cdef uint32_t v, _turn
+        for _turn in range(self.queued):
+            v = run_pop(self)
+            if self.steps[v].status == PENDING and not self.steps[v].apart:
+                run_push(self, v)
+
     def begin(self, index):
         """A pending step that is not queued runs now (its fate is decided without calling it)."""
         cdef uint32_t v = self.index_of(index, PENDING)
@@ -111,6 +120,8 @@ cdef class Run(Slab):
         if self.plan is None:
             return
         cdef Graph g = self.plan.graph
+        if self.driver is not None:
+            self.now = self.driver.time             # they end now, not when the driver last went on with it
         self.fill(self.count)
         for v in range(self.count):
             if self.steps[v].apart == HELD:         # it has its outcome, which counts

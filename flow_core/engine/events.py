@@ -1,13 +1,13 @@
 """The events that go into an execution's machine, and the commands that come out.
 
-Lives here: slotted records, nothing else. The theory is in ``engine/execution.py``.
+Lives here: frozen records, nothing else. The theory is in ``engine/execution.py``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from flow_core.engine.message import Message
 from flow_core.status import Status
 
 __all__ = [
@@ -47,22 +47,19 @@ Timer = tuple[str, int]
 # --- events: what happened -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StepStarted:
+class StepStarted(Message):
     """A step with a policy started an attempt."""
 
     step: int
 
 
-@dataclass(frozen=True, slots=True)
-class StepSucceeded:
+class StepSucceeded(Message):
     """A step with a policy succeeded; its run knows already."""
 
     step: int
 
 
-@dataclass(frozen=True, slots=True)
-class StepFailed:
+class StepFailed(Message):
     """An attempt raised; the step is RUNNING until the machine decides. ``random`` (0 to 1) is for the jitter."""
 
     step: int
@@ -70,8 +67,7 @@ class StepFailed:
     random: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class ActivityEnded:
+class ActivityEnded(Message):
     """A fallback or a compensation is over; ``value`` is its output or its error."""
 
     step: int
@@ -80,40 +76,34 @@ class ActivityEnded:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class TimerRang:
+class TimerRang(Message):
     """A timer that was set is due."""
 
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True)
-class PauseAsked:
+class PauseAsked(Message):
     """No new step may start; running ones finish. ``reason`` is for people."""
 
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeAsked:
+class ResumeAsked(Message):
     """Go on after a pause."""
 
 
-@dataclass(frozen=True, slots=True)
-class AbortAsked:
+class AbortAsked(Message):
     """End it now; ``rollback`` runs the compensations of what succeeded."""
 
     rollback: bool = False
     reason: str = "aborted"
 
 
-@dataclass(frozen=True, slots=True)
-class StopAsked:
+class StopAsked(Message):
     """The executor stops; what has not finished becomes STOPPED."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Message):
     """Every step has ended and nothing is under way."""
 
 
@@ -126,23 +116,20 @@ Event = (
 # --- commands: what is to be done ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(Message):
     """Ring after ``delay`` seconds."""
 
     timer: Timer
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
+class CancelTimer(Message):
     """Forget a timer."""
 
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True)
-class StartActivity:
+class StartActivity(Message):
     """Start the fallback or the compensation of a step."""
 
     step: int
@@ -150,30 +137,25 @@ class StartActivity:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class CancelStep:
+class CancelStep(Message):
     """Cancel the running attempt of a step because its time is over."""
 
     step: int
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTasks:
+class CancelTasks(Message):
     """Cancel all coroutines of the execution; tell its threads and go on without them."""
 
 
-@dataclass(frozen=True, slots=True)
-class DetachTasks:
+class DetachTasks(Message):
     """Go on without the coroutines that did not end when they were cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
-class GoOn:
+class GoOn(Message):
     """Start what is ready."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Message):
     """The execution is over."""
 
     status: Status
@@ -184,8 +166,7 @@ class Finish:
 # that follow from it; a floor 2 without a store passes over them.
 
 
-@dataclass(frozen=True, slots=True)
-class NoteAttempt:
+class NoteAttempt(Message):
     """Attempt number ``attempt`` failed; after ``delay`` seconds follows another. None: the fallback does."""
 
     step: int
@@ -194,8 +175,7 @@ class NoteAttempt:
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
-class NoteStep:
+class NoteStep(Message):
     """A step got its outcome by something else than a plain success: ``value`` is its output or its error."""
 
     step: int
@@ -203,16 +183,14 @@ class NoteStep:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class NotePause:
+class NotePause(Message):
     """It is paused from here on, or (``paused=False``) goes on."""
 
     paused: bool
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NoteEnding:
+class NoteEnding(Message):
     """It was decided from outside how the execution ends."""
 
     status: Status
@@ -220,8 +198,7 @@ class NoteEnding:
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
-class NoteCompensation:
+class NoteCompensation(Message):
     """The compensation of a step has run, with this error or none."""
 
     step: int

@@ -35,6 +35,7 @@ from flow_core.engine.alarms import EXECUTION, GRACE, GRACE_TIMER, RETRY, TOTAL,
 from flow_core.engine.invariants import check
 from flow_core.engine.plan import StepPolicy
 from flow_core.engine.policy import next_delay, resolve_retry
+from flow_core.engine.recorded import text_of
 from flow_core.engine.verdicts import aborted, step_failed, stopped, timed_out
 from flow_core.errors import IllegalMove
 from flow_core.options import Retry
@@ -226,7 +227,7 @@ class Machine:
             self._out.append(e.GoOn())
             return
         if not event.ok and isinstance(event.value, BaseException):
-            error.add_note(f"its fallback failed, too: {type(event.value).__name__}: {event.value}")
+            error.add_note(f"its fallback failed, too: {type(event.value).__name__}: {text_of(event.value)}")
         self._fail(event.step, error)
 
     def _start(self, command: e.StartActivity) -> None:
@@ -326,6 +327,7 @@ class Machine:
         if self.paused:
             self.paused = False
             self.run.move(Status.RUNNING)
+            self._out.append(e.NotePause(False))
         self._decide(status, error)
         if status is not Status.STOPPED:  # a stop is no end: who starts again goes on with it
             self._out.append(e.NoteEnding(self.verdict[0], rollback, self.verdict[1] or error))

@@ -13,7 +13,16 @@ from flow_core import errors
 from flow_core.errors import FlowError, RecordedError
 from flow_core.records import ErrorRecord
 
-__all__ = ["restore_error"]
+__all__ = ["restore_error", "text_of"]
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says: its message, or that it can't be made into one."""
+    try:
+        return error.message if isinstance(error, FlowError) else str(error)
+    except Exception as failed:  # a ``__str__`` of somebody's own
+        return f"its text can't be made: {type(failed).__name__}"
+
 
 UNKNOWN: Final = ErrorRecord("error", "nothing was recorded of it", "Exception")
 

@@ -4,7 +4,7 @@ Theory. Which order steps ended in does not matter to a run, what they ended wit
 are recalled, then failed attempts, then failures for good (the first of which dooms what has not started), then a
 decision from outside, then a pause. A step without an outcome is as if it had never started, except that an
 at-most-once step whose start was recorded has failed: nobody knows whether its effect happened. In an execution that
-was failing already, steps that were under way are not started again.
+was failing already, other steps that were under way are not started again.
 
 Timers go on where they were: what was left of them then, less the time since, but for the time that it was paused.
 
@@ -37,7 +37,7 @@ from flow_core.records import (
 )
 from flow_core.status import Status
 
-__all__ = ["Replayed", "replay"]
+__all__ = ["Replayed", "last_pause", "replay"]
 
 
 class Replayed(NamedTuple):
@@ -64,6 +64,12 @@ def replay(machine: Machine, records: Sequence[Record], now: float, utc: float) 
     return _Replay(machine, records, now, utc).run()
 
 
+def last_pause(records: Sequence[Record]) -> Paused | None:
+    """The pause that an execution is in, as its records say; None when it is in none."""
+    last = next((record for record in reversed(records) if isinstance(record, Paused | Resumed)), None)
+    return last if isinstance(last, Paused) else None
+
+
 class _Replay:
     def __init__(self, machine: Machine, records: Sequence[Record], now: float, utc: float) -> None:
         self.machine = machine
@@ -84,9 +90,10 @@ class _Replay:
         for attempt in self.records:
             if isinstance(attempt, AttemptFailed):
                 self._attempt_failed(attempt)
+        interrupted = self._interrupted()  # before a failure skips what had not started
         self._failures([record for record in outcomes if record.status == Status.FAILURE])
-        interrupted = self._interrupted()
-        self.machine.compensated |= {self._step(r) for r in self.records if isinstance(r, Compensated)}
+        self.slab.sift()  # roots, and what successes made ready, may wait for a retry
+        self._compensations()
         self._deadline()
         self._decided()
         self._paused()
@@ -134,6 +141,7 @@ class _Replay:
         self.machine._alarms.cancel((RETRY, step))
         self.slab.begin(step)
         if record.due_utc is None:
+            self.machine._alarms.cancel((TOTAL, step))
             self.fallbacks.append(step)
             return
         self.slab.retry(step)
@@ -191,6 +199,14 @@ class _Replay:
 
     # --- the execution ------------------------------------------------------------------------------------------------
 
+    def _compensations(self) -> None:
+        for record in self.records:
+            if isinstance(record, Compensated):
+                step = self._step(record)
+                self.machine.compensated.add(step)
+                if record.error is not None:
+                    self.machine.compensation_errors[step] = restore_error(record.error)
+
     def _deadline(self) -> None:
         if self.machine.timeout is not None:
             left = self.machine.timeout - self._awake(self.records[0].time_utc)
@@ -213,8 +229,8 @@ class _Replay:
         self.slab.abandon_all(Status.ABORTED)
 
     def _paused(self) -> None:
-        last = next((r for r in reversed(self.records) if isinstance(r, Paused | Resumed)), None)
-        if not isinstance(last, Paused):
+        last = last_pause(self.records)
+        if last is None:
             return
         machine = self.machine
         machine.paused, machine.reason = True, last.reason

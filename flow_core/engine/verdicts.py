@@ -6,7 +6,7 @@ Lives here: their words and fields. Does not live here: when one is due (``engin
 from __future__ import annotations
 
 from flow_core.core.run import Run
-from flow_core.engine.recorded import restore_error
+from flow_core.engine.recorded import restore_error, text_of
 from flow_core.errors import ExecutionAborted, ExecutionStopped, ExecutionTimeout, FlowError, StepFailed
 from flow_core.limits import MAX_NESTING
 from flow_core.records import ErrorRecord
@@ -35,7 +35,7 @@ def _because(error: BaseException) -> str:
     while isinstance(inner, StepFailed) and inner.__cause__ is not None and depth < MAX_NESTING:
         error, inner, depth = inner, inner.__cause__, depth + 1
     if depth == 0:
-        return f": {type(error).__name__}: {error}"
+        return f": {type(error).__name__}: {error if isinstance(error, FlowError) else text_of(error)}"
     return f", {depth} execution{'s' * (depth > 1)} further down: {error}"
 
 

@@ -13,7 +13,7 @@ from flow_core.codec import decode_outcome, encode_value
 from flow_core.core.plan import Plan
 from flow_core.engine.recorded import restore_error
 from flow_core.engine.verdicts import stored_verdict
-from flow_core.errors import IllegalMove, StoreCorrupt, UnknownStep, did_you_mean
+from flow_core.errors import IllegalMove, InvalidOption, StoreCorrupt, UnknownStep, did_you_mean
 from flow_core.options import ExecuteOptions
 from flow_core.records import (
     AttemptFailed,
@@ -129,8 +129,17 @@ class StoredExecution:
 
     @property
     def response(self) -> Any:
-        """The result value, as `Execution.response`; None while there is none."""
+        """The result value, as `Execution.response`; None while there is none.
+
+        Raises:
+            InvalidOption: it succeeded, but its definition can't be read here.
+        """
         if self.plan is None:
+            if self.status is Status.SUCCESS:
+                raise InvalidOption(
+                    f"the result of execution {self.id} can't be told: its flow {self.flow!r} can't be read here in "
+                    f"revision {self.revision}", fix="register its operation types", flow=self.flow, execution=self,
+                )  # fmt: skip
             return None
         output, items = self.options.output, self.plan.items
         if output is not None:

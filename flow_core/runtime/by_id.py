@@ -8,20 +8,24 @@ from __future__ import annotations
 from typing import Any
 
 from flow_core.core.driver import Driver
-from flow_core.errors import InvalidOption
+from flow_core.errors import IllegalMove, InvalidOption
 from flow_core.options import ExecutorOptions
 from flow_core.records import Page
 from flow_core.runtime.directory import Directory
 from flow_core.runtime.execution import Execution, Transition
 from flow_core.runtime.explain import Explanation, explain, explain_stored, explain_waiting
 from flow_core.runtime.keeper import Keeper
+from flow_core.runtime.observed import Observed
 from flow_core.status import Status
 
 __all__ = ["ById"]
 
 
-class ById:
-    """See the module. All raise `UnknownExecution` for an id that neither this process nor the store knows."""
+class ById(Observed):
+    """See the module. All raise `UnknownExecution` for an id that neither this process nor the store knows.
+
+    Ids are unique over all flows: ``flow`` is a check, and None where it does not matter.
+    """
 
     _driver: Driver | None
     _options: ExecutorOptions
@@ -45,47 +49,68 @@ class ById:
         self._forget()
         return self._directory.here(flow, id)
 
-    async def status(self, flow: str, id: str) -> Status:
+    async def status(self, flow: str | None, id: str) -> Status:
         """Status of an execution."""
         return (await self._directory.anywhere(flow, id)).status
 
-    async def result(self, flow: str, id: str, step: str) -> bytes:
+    async def result(self, flow: str | None, id: str, step: str) -> bytes:
         """Output of a step, as bytes. See `Execution.result`."""
         return (await self._directory.anywhere(flow, id)).result(step)
 
-    async def history(self, flow: str, id: str) -> list[Transition]:
+    async def history(self, flow: str | None, id: str) -> list[Transition]:
         """What has happened to an execution so far; of one that only the store knows, in UTC seconds."""
         return (await self._directory.anywhere(flow, id)).history()
 
-    async def export(self, flow: str, id: str) -> bytes:
+    async def export(self, flow: str | None, id: str) -> bytes:
         """Everything the store has of an execution, as a JSON document. Raises `InvalidOption` without a store."""
         if self._keeper is None:
             raise InvalidOption("this executor has no store to export from", fix='Flow(store="sqlite:///flow.db")')
         await self._directory.anywhere(flow, id)
         return await self._keeper.store.export(id)
 
-    async def wait(self, flow: str, id: str) -> Status:
+    async def wait(self, flow: str | None, id: str) -> Status:
         """Wait for the end, however it comes."""
         return (await self._directory.ended(flow, id)).status
 
-    async def ended(self, flow: str, id: str) -> Execution:
+    async def ended(self, flow: str | None, id: str) -> Execution:
         """Wait for the end, however it comes, and return the handle, or its like of one that only the store knows."""
         found: Any = await self._directory.ended(flow, id)
         return found  # type: ignore[no-any-return]
 
-    async def pause(self, flow: str, id: str) -> None:
+    async def pause(self, flow: str | None, id: str) -> None:
         """See `Execution.pause`."""
-        await self.find(flow, id).pause()
+        await (await self._live(flow, id, "paused")).pause()
 
-    async def resume(self, flow: str, id: str) -> None:
+    async def resume(self, flow: str | None, id: str) -> None:
         """See `Execution.resume`."""
-        await self.find(flow, id).resume()
+        await (await self._live(flow, id, "resumed")).resume()
 
-    async def abort(self, flow: str, id: str, *, rollback: bool = False) -> None:
-        """See `Execution.abort`."""
-        await self.find(flow, id).abort(rollback=rollback)
+    async def abort(self, flow: str | None, id: str, *, rollback: bool = False) -> None:
+        """See `Execution.abort`. One that can't go on here yet is ended, too, though without a rollback."""
+        found = await self._directory.anywhere(flow, id)
+        waiting = self._directory.waiting(id)
+        if waiting is not None and self._keeper is not None and not rollback:
+            await self._keeper.give_up(waiting)
+        elif not found.over:
+            await (await self._live(flow, id, "aborted")).abort(rollback=rollback)
 
-    async def explain(self, flow: str, id: str) -> Explanation:
+    async def _live(self, flow: str | None, id: str, what: str) -> Execution:
+        """An execution of this process. Raises `IllegalMove` for one that only the store knows."""
+        if self._keeper is not None and self._directory.waiting(id) is not None:
+            await self._keeper.tried()
+        found = await self._directory.anywhere(flow, id)
+        if isinstance(found, Execution):
+            return found
+        waiting = self._directory.waiting(id)
+        if found.over:
+            why, fix = f"is over ({found.status.name})", "restart it"
+        elif waiting is not None:
+            why, fix = f"can't go on yet: {waiting.reason}", "register what it waits for"
+        else:
+            why, fix = "is under way in another process, or waits for one,", "ask that one"
+        raise IllegalMove(f"execution {id} {why} and can't be {what} here", fix=fix, flow=flow, execution=found)
+
+    async def explain(self, flow: str | None, id: str) -> Explanation:
         """What an execution waits for."""
         waiting = self._directory.waiting(id)
         if waiting is not None:

@@ -9,16 +9,23 @@ import asyncio
 from typing import Any
 from weakref import WeakValueDictionary
 
+from flow_core.codec import encode_outcome
 from flow_core.core.driver import Driver
-from flow_core.errors import FlowError, InvalidOption, UnknownExecution
+from flow_core.core.plan import Plan
+from flow_core.errors import Conflict, ExecutionConflict, FlowError, InvalidOption, UnknownExecution
 from flow_core.records import ExecutionInfo, Page
 from flow_core.runtime.archive import StoredExecution
+from flow_core.runtime.context import StepContext
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.ids import parse_id, words_of
 from flow_core.runtime.keeper import Keeper, Waiting
 from flow_core.status import Status
 
 __all__ = ["Directory"]
+
+
+#: Seconds between two looks at an execution that is under way in another process: first and at most.
+FIRST_LOOK, LAST_LOOK = 0.05, 1.0
 
 
 class Directory:
@@ -37,7 +44,15 @@ class Directory:
         self.keeper: Keeper | None = None
 
     def known(self, id: str) -> Execution | None:
-        """An execution that is live, remembered, or held by somebody."""
+        """An execution that is live, remembered, or held by somebody; not one that goes on elsewhere, or later."""
+        found = self._handle(id)
+        return None if found is not None and was_dropped(found) and not self._is_closed else found
+
+    @property
+    def _is_closed(self) -> bool:
+        return self.keeper is None or self.keeper.closed
+
+    def _handle(self, id: str) -> Execution | None:
         found: Execution | None = self.named.get(id)
         if found is None and self.driver is not None:
             place = parse_id(id, self.nonce)
@@ -47,9 +62,24 @@ class Directory:
                     found = None
         return found
 
+    def same(self, plan: Plan, request: Any, id: str, caller: StepContext | None) -> Execution | None:
+        """The execution of an id, when there is one. Raises `ExecutionConflict` when it is one of something else."""
+        known = self.known(id)
+        if known is None:
+            return None
+        if known.flow != plan.flow or not is_same(known, request):
+            what = f"flow {known.flow!r}" if known.flow != plan.flow else "another request"
+            raise ExecutionConflict(
+                f"execution {id!r} exists, with {what}", fix="use another id", flow=plan.flow, execution=known
+            )
+        if caller is not None and known.caller is None:  # a child that was recovered on its own
+            known.parent, known.caller = caller.run, caller
+        return known
+
     def forget(self, run: Execution) -> None:
         """The id of an execution is free again."""
-        self.named.pop(run.name, None)
+        if self.named.get(run.name) is run:
+            del self.named[run.name]
 
     def here(self, flow: str | None, id: str) -> Execution:
         """The same. Raises `UnknownExecution`, naming the flow it belongs to when that is not ``flow``."""
@@ -85,20 +115,38 @@ class Directory:
         return stored
 
     async def ended(self, flow: str | None, id: str) -> Execution | StoredExecution:
-        """An execution that is over: waits for one that is under way here, or waits for its callables here.
+        """An execution that is over: waits for one that is under way, here or in another process.
 
-        Raises:
-            UnknownExecution; IllegalMove: it is under way in another process.
+        Of another process's the store is asked now and then. Raises `UnknownExecution`, and `StoreError`.
         """
+        delay = FIRST_LOOK
         while True:
             found = await self.anywhere(flow, id)
             waiting = self.waiting(id)
-            if isinstance(found, StoredExecution) and waiting is not None:
+            if isinstance(found, Execution):
+                await found.wait()
+                if self.known(id) is found or not was_dropped(found):
+                    return found
+            elif found.over:
+                return found
+            elif waiting is not None:
                 await waiting.gone()
                 await asyncio.sleep(0)
-                continue
-            await found.wait()
-            return found
+            else:
+                await asyncio.sleep(delay)
+                delay = min(LAST_LOOK, 2 * delay)
+
+    async def stored_before(self, run: Execution, conflict: Conflict) -> Execution | StoredExecution:
+        """The execution that the store has under the id of ``run``, which therefore was not started.
+
+        Over, unless ``async_=True`` was said. Raises `ExecutionConflict` when it is one of something else.
+        """
+        self.forget(run)
+        if conflict.reason == "request":
+            raise ExecutionConflict(conflict.message, fix="use another id", flow=run.flow) from conflict
+        if conflict.reason != "exists":
+            raise conflict
+        return await (self.anywhere if run.options.async_ else self.ended)(run.flow, run.name)
 
     async def list(
         self, flow: str | None, status: Status | None, since: float | None, limit: int, cursor: str | None
@@ -127,6 +175,11 @@ class Directory:
         return Page(chosen[:limit], chosen[limit - 1].execution if len(chosen) > limit else None)
 
 
+def was_dropped(run: Execution) -> bool:
+    """Whether an execution has ended here only, without a record: others go on with it."""
+    return run.durable and run.over and run.status is Status.STOPPED
+
+
 def check_flow(flow: str | None, id: str, found: str) -> None:
     """Raise `UnknownExecution` when an execution belongs to another flow than was said."""
     if flow is not None and found != flow:
@@ -139,3 +192,11 @@ def info(run: Any, ahead: float) -> ExecutionInfo:
     parent = None if run.parent is None else run.parent.id
     ended = over + ahead if run.over else None
     return ExecutionInfo(run.id, run.flow, run.revision, run.status, parent, began + ahead, ended, 0, 0)
+
+
+def is_same(known: Execution, request: Any) -> bool:
+    """Whether an execution has this request. One from a store has what JSON made of it: lists for tuples."""
+    if known.durable and not isinstance(request, bytes):
+        return encode_outcome(known.request) == encode_outcome(request)
+    same: bool = known.request == request
+    return same

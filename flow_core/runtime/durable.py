@@ -18,7 +18,8 @@ from flow_core.codec import encode_outcome
 from flow_core.core.run import Intent
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
-from flow_core.errors import PayloadError
+from flow_core.engine.execution import Machine
+from flow_core.errors import PayloadError, StoreUnavailable
 from flow_core.records import ExecutionEnded, StepEnded
 from flow_core.runtime.performer import Performer
 from flow_core.runtime.scribe import SUCCESS, Scribe
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DurablePerformer"]
 
-#: Seconds between two looks at the store while the executor stops.
-PATIENCE = 0.5
+#: Seconds between two looks at the store while the executor stops, and how many looks there are.
+PATIENCE, LOOKS = 0.5, 10
 NOTES = (e.NoteAttempt, e.NoteStep, e.NotePause, e.NoteEnding, e.NoteCompensation)
 
 
@@ -69,12 +70,19 @@ class DurablePerformer(Performer):
     def step_announced(self, run: Execution, step: int, value: Any) -> None:
         """An at-most-once step starts when that is committed."""
         self.journal.write(self.scribe.announced(run, step, self.driver.time))
+        self.driver.reserve(run, step)
         self.journal.then(run.id, partial(self._announced, run, step, value))
 
     def _announced(self, run: Execution, step: int, value: Any, error: BaseException | None) -> None:
-        if error is None and not run.over and run.step_status(step) == Status.RUNNING:
+        self.driver.give_back(run, step)
+        if error is not None or run.over or run.step_status(step) != Status.RUNNING:
+            return
+        machine: Machine | None = run.machine
+        if machine is not None and step in machine.out_of_time:  # the store took longer than the step may
+            self.step_failed(run, step, self.timeout_error(run, step, None))
+        else:
             self.driver.start_activity(run, step, Activity.ACTIVITY_ATTEMPT, value)
-            self.driver.go_on(run)
+        self.driver.go_on(run)
 
     def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
         """A fallback or a compensation is over; a fallback's output has to be one that can be kept."""
@@ -102,25 +110,29 @@ class DurablePerformer(Performer):
         """Set the timer of an execution that has a timeout."""
         Performer._perform(self, run, self.machine_of(run).begin(self.driver.time))
 
-    async def recorded(self, run: Execution) -> None:
-        """Wait until what happened so far is committed."""
-        await self.journal.committed(run.id)
-
     async def wait_for_end(self, runs: list[Execution]) -> None:
-        """The same; but those whose store can't be written are not waited for: what is not recorded goes on later."""
-        while not self.journal.trouble:
+        """The same; but a store that can't be written, or does not answer, is not waited for: what is not recorded
+        goes on later."""
+        for _ in range(LOOKS):
+            if self.journal.trouble or self.journal.closed:
+                break
             try:
                 async with asyncio.timeout(PATIENCE):
                     await super().wait_for_end(runs)
                 return
             except TimeoutError:
                 continue
+        error = self.journal.trouble or self.journal.closed or StoreUnavailable("the store did not answer in time")
         for run in runs:
-            self.drop(run, self.journal.trouble)
+            self.drop(run, error)
 
     def resume_with(self, run: Execution, commands: list[e.Command]) -> None:
         """Perform what a replay left to do: nothing of it is news."""
         Performer._perform(self, run, commands)
+
+    async def recorded(self, run: Execution) -> None:
+        """Wait until everything that was decided about an execution is committed. Raises why it never will be."""
+        await self.journal.committed(run.id)
 
     def drop(self, run: Execution, error: BaseException) -> None:
         """End an execution here and now, without a record: it never began, or others go on with it."""
@@ -130,7 +142,12 @@ class DurablePerformer(Performer):
         run.abandon_all(Status.STOPPED)
         for task in self.driver.cancel_tasks(run):
             self._let_go(task)
+        machine: Machine | None = run.machine
+        for timer in [] if machine is None else [*machine.timers]:
+            self._cancel_timer(run, timer)
         self.driver.finish(run, Status.STOPPED, error)
+        if self.driver.kept and self.driver.kept[-1] is run:
+            self.driver.kept.pop()  # nothing is known of how it ends
 
     def _perform(self, run: Execution, commands: list[e.Command]) -> None:
         """Write what was decided, then perform the rest, at once when nothing has to be committed before."""

@@ -212,8 +212,10 @@ class Execution(Run):
     async def pause(self) -> None:
         """No new step starts from now on; running ones finish and are recorded; timers freeze.
 
+        With a store it returns when that is recorded: the pause holds after a crash, too.
+
         Raises:
-            IllegalMove: it is over already.
+            IllegalMove: it is over already; LeaseLost: another executor has taken it over.
         """
         self._refuse_over("paused")
         self._performer.feed(self, e.PauseAsked())
@@ -225,7 +227,7 @@ class Execution(Run):
         """Go on after a pause; nothing when it is not paused.
 
         Raises:
-            IllegalMove: it is over already.
+            IllegalMove: it is over already; LeaseLost: another executor has taken it over.
         """
         self._refuse_over("resumed")
         self._performer.feed(self, e.ResumeAsked())

@@ -23,12 +23,7 @@ from flow_core.engine import events as e
 from flow_core.engine.bindings import Bindings
 from flow_core.engine.own import own_plan
 from flow_core.engine.plan import check_start
-from flow_core.errors import (
-    Conflict,
-    ExecutionConflict,
-    ExecutorStopped,
-    InvalidOption,
-)
+from flow_core.errors import Conflict, ExecutorStopped, InvalidOption
 from flow_core.limits import check_id
 from flow_core.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, ExecutorOptions
 from flow_core.runtime.admission import Admission
@@ -77,6 +72,8 @@ class Executor(ById):
         """Change options. Raises `InvalidOption` while executions are under way."""
         if self._driver is not None and self._driver.live:
             raise InvalidOption(f"{self._driver.live} executions are under way", fix="init() before the first one")
+        if self._keeper is not None:
+            raise InvalidOption("the executor has opened its store", fix="init() before the first one")
         self._options = dataclasses.replace(self._options, **fields)
         self._driver = self._performer = self._loop = None
 
@@ -121,6 +118,8 @@ class Executor(ById):
             raise ExecutorStopped("the executor is stopped", fix="make a new Executor")
         if self._driver is not None and self._loop is not None and not self._loop.is_closed():
             raise InvalidOption("the executor runs on another event loop", fix="use one Executor (and Flow) a loop")
+        if self._keeper is not None:
+            raise InvalidOption("the executor's store was opened on another event loop", fix="use one Flow a loop")
         options = self._options
         self._loop, nonce = loop, secrets.randbits(32)  # ids start anew with each driver
         self._performer = (DurablePerformer if self._durable else Performer)(options, self._ended)
@@ -130,7 +129,7 @@ class Executor(ById):
             context_type=StepContext, encode=encode_value, limit=options.concurrency, keep=keep, nonce=nonce,
             clock=clock_of(loop), budget=options.budget,
         )  # fmt: skip
-        self._driver.notify = not isinstance(options.keep, int)
+        self._driver.notify, self._driver.tracer = not isinstance(options.keep, int), self._tracer
         self._performer.driver = driver = self._driver
         self._admission = Admission(options.queue, lambda: driver.live)
         self._directory = Directory(driver, nonce)
@@ -144,11 +143,21 @@ class Executor(ById):
         """
         if self._driver is not None and self._driver.live:
             raise InvalidOption(f"{self._driver.live} executions are under way without a store", fix="attach it first")
+        if self._keeper is not None:
+            raise InvalidOption("the executor has a store already", fix="use one Executor (and Flow) a store")
+        if self._driver is not None:
+            self._guard.cancel()
         self._driver = self._performer = self._loop = None
         self._durable = True
-        keeper = Keeper(self, store, self._options.name or process_name())
-        self._keeper = self._directory.keeper = keeper
-        await keeper.open()
+        try:
+            keeper = Keeper(self, store, self._options.name or process_name())
+            self._keeper = self._directory.keeper = keeper
+            await keeper.open()
+        except BaseException:  # whoever opens it again finds nothing of this
+            self._guard.cancel()
+            self._driver = self._performer = self._loop = self._keeper = None
+            self._durable = False
+            raise
 
     async def recover(self) -> int:
         """Go on with unfinished executions whose owner is gone; returns how many. `attach` and each heartbeat do it."""
@@ -169,6 +178,7 @@ class Executor(ById):
         self._admission.close()
         driver, performer = self._driver, self._performer
         if driver is None or performer is None:
+            self._stopped()
             return
         try:
             async with asyncio.timeout(self._options.drain if drain is None else drain):
@@ -181,6 +191,7 @@ class Executor(ById):
         performer.pool.shutdown()
         driver.close()
         self._guard.cancel()
+        self._stopped()
 
     async def _end_live(self) -> None:
         """End what is under way, children that started meanwhile included; it becomes STOPPED."""
@@ -258,6 +269,8 @@ class Executor(ById):
         keeper = self._keeper
         if keeper is None:
             return self.start(plan, request, options, caller)
+        encoded = None if steps is None else steps()  # before there is anything that would have to be undone
+        await keeper.ready()
         if options is not None and options.id is not None:
             await keeper.settled(options.id)
         run, known = self._found_or_prepared(plan, request, options or DEFAULT_EXECUTE_OPTIONS, caller)
@@ -265,11 +278,15 @@ class Executor(ById):
             if not known:
                 if run.name is not None:
                     self.remember(run)
-                await keeper.start(run, None if steps is None else steps())
+                await keeper.start(run, encoded)
             elif not run.over:
                 await keeper.journal.committed(run.id)
         except Conflict as conflict:
-            return await self._stored_before(run, conflict)
+            return await self._directory.stored_before(run, conflict)  # type: ignore[return-value]
+        except Exception:
+            if not known:
+                self._directory.forget(run)
+            raise
         return run
 
     def _found_or_prepared(
@@ -277,20 +294,13 @@ class Executor(ById):
     ) -> tuple[Execution, bool]:
         """The execution of this id and True, or a new one and False."""
         if options.id is not None:
-            known = self._same(plan, request, check_id(options.id, "execution id"), caller)
+            known = self._directory.same(plan, request, check_id(options.id, "execution id"), caller)
             if known is not None:
                 return known, True
         check_start(plan, options)
         run = self.prepare(plan, request, options, 0 if caller is None else caller.depth + 1)
         run.parent, run.caller, run.name = None if caller is None else caller.run, caller, options.id
         return run, False
-
-    async def _stored_before(self, run: Execution, conflict: Conflict) -> Execution:
-        self._directory.forget(run)
-        if conflict.reason == "request":
-            raise ExecutionConflict(conflict.message, fix="use another id", flow=run.flow) from conflict
-        found: Any = await self._directory.ended(run.flow, run.name)
-        return found  # type: ignore[no-any-return]  # a StoredExecution: it is over, and not known here
 
     def prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0) -> Execution:
         """An execution that is not launched yet."""
@@ -330,17 +340,6 @@ class Executor(ById):
         execution: Execution = driver.start(plan, request)
         return execution
 
-    def _same(self, plan: Plan, request: Any, name: str, caller: StepContext | None) -> Execution | None:
-        known = self._directory.named.get(name)
-        if known is not None and (known.flow != plan.flow or known.request != request):
-            what = f"flow {known.flow!r}" if known.flow != plan.flow else "another request"
-            raise ExecutionConflict(
-                f"execution {name!r} exists, with {what}", fix="use another id", flow=plan.flow, execution=known
-            )
-        if known is not None and caller is not None and known.caller is None:  # a child that was recovered on its own
-            known.parent, known.caller = caller.run, caller
-        return known
-
     async def finish(self, execution: Execution) -> None:
         """Wait for the end and raise what decided it, unless it succeeded.
 
@@ -356,7 +355,7 @@ class Executor(ById):
         if execution.failure is not None:
             raise execution.failure
 
-    async def restart(self, flow: str, id: str, step: str | None = None) -> Execution:
+    async def restart(self, flow: str | None, id: str, step: str | None = None) -> Execution:
         """Execute a finished execution's request again, on the same revision, as a new execution.
 
         Args:
@@ -369,6 +368,8 @@ class Executor(ById):
         fork = fork_of(old, step)
         await self.admit()
         options = dataclasses.replace(old.options or ExecuteOptions(), id=None, async_=True)
+        if self._keeper is not None:
+            await self._keeper.ready()
         run = self.prepare(fork.plan, old.request, options)
         if self._keeper is not None:
             await self._keeper.start(run, getattr(old, "own_steps", None), fork.recalled)

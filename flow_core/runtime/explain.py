@@ -63,7 +63,7 @@ class Explanation:
 def explain_waiting(waiting: Waiting) -> Explanation:
     """Why an execution that was left unfinished by another process does not go on here."""
     info = waiting.info
-    return Explanation(info.flow, info.execution, info.status, (Reason(None, "callable", waiting.reason),))
+    return Explanation(info.flow, info.execution, info.status, (Reason(None, waiting.kind, waiting.reason),))
 
 
 def explain_stored(stored: StoredExecution) -> Explanation:

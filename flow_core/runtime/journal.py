@@ -18,7 +18,15 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from flow_core.errors import Conflict, FlowError, InternalError, LeaseLost, StoreError, StoreUnavailable
+from flow_core.errors import (
+    Conflict,
+    ExecutorStopped,
+    FlowError,
+    InternalError,
+    LeaseLost,
+    StoreError,
+    StoreUnavailable,
+)
 from flow_core.records import Change, Epoch, ExecutionInfo, Page, Record
 
 if TYPE_CHECKING:
@@ -87,7 +95,8 @@ class Journal:
         self._next = Batch()
         self._sent: Batch | None = None
         self._pump: asyncio.Task[None] | None = None
-        self._closed: BaseException | None = None
+        #: Why nothing is sent any more; None: it is open.
+        self.closed: BaseException | None = None
         self._commit_id = 0
         #: What the store says while it can't be written; None: all is well.
         self.trouble: StoreError | None = None
@@ -115,7 +124,7 @@ class Journal:
         """Call back when everything written so far is committed; at once when it is."""
         batch = self._next if self._next.records else self._sent
         if batch is None:
-            callback(self._closed)
+            callback(self.closed)
         else:
             batch.callbacks.append((execution, callback))
 
@@ -132,28 +141,36 @@ class Journal:
 
     def close(self, reason: BaseException) -> None:
         """Send nothing any more. Whoever waits hears ``reason``."""
-        if self._closed is not None:
+        if self.closed is not None:
             return
-        self._closed = reason
+        self.closed = reason
         batches = [batch for batch in (self._sent, self._next) if batch is not None]
+        pump, self._pump = self._pump, None  # whatever is written from now on is dropped by `_start`
         self._sent, self._next = None, Batch()
-        if self._pump is not None:
-            self._pump.cancel()
+        if pump is not None and not self._is_current(pump):
+            pump.cancel()
         for batch in batches:
             for _, callback in batch.callbacks:
-                callback(reason)
+                self._tell(callback, reason)
+
+    def _is_current(self, pump: asyncio.Task[None]) -> bool:
+        try:
+            return asyncio.current_task() is pump
+        except RuntimeError:  # called from outside of the loop
+            return False
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        if self._closed is None:
+        if self.closed is None:
             self._pump = self._loop.create_task(self._work(), name="flow-core journal")
+            self._pump.add_done_callback(self._pump_is_done)
         else:
             self._next = Batch()
 
     async def _work(self) -> None:
         try:
-            while self._next.records and self._closed is None:
+            while self._next.records and self.closed is None:
                 batch, self._next = self._next, Batch()
                 self._sent = batch
                 await self._commit(batch, batch.records)
@@ -163,27 +180,47 @@ class Journal:
                 self.commits += 1
                 self.written += len(batch.records)
                 self._follow(batch)
+        except asyncio.CancelledError:
+            self._shut_down()
+            raise
         finally:
             self._pump = None
+            if self._next.records:  # a step raised SystemExit: what the others wait for is sent all the same
+                self._start()
+
+    def _pump_is_done(self, pump: asyncio.Task[None]) -> None:
+        if pump.cancelled():  # perhaps before its first step
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        """The pump was cancelled: when nobody closed the journal, its loop is being shut down."""
+        if self.closed is None:
+            self._give_up(ExecutorStopped("the event loop was shut down under the executor"))
 
     def _follow(self, batch: Batch) -> None:
-        """What waited for a commit goes on. An exception of one must not hold up the others."""
-        try:
-            if batch.outcomes:
-                self._release(batch.outcomes)
-        except Exception as error:
-            self._loop.call_exception_handler({"message": "a step can't go on after its commit", "exception": error})
+        """What waited for a commit goes on. An exception of one does not hold up the others."""
+        fatal = self._tell(self._release, batch.outcomes) if batch.outcomes else None
         for _, callback in batch.callbacks:
-            try:
-                callback(None)
-            except Exception as error:
-                self._loop.call_exception_handler({"message": "no way on after a commit", "exception": error})
+            fatal = self._tell(callback, None) or fatal
+        if fatal is not None:
+            raise fatal
+
+    def _tell(self, function: Callable[[Any], None], argument: Any) -> BaseException | None:
+        """Call a function; returns what it raises when that is meant for the loop: SystemExit, KeyboardInterrupt."""
+        try:
+            function(argument)
+        except Exception as error:
+            what = "an execution can't go on after its commit"
+            self._loop.call_exception_handler({"message": what, "exception": error})
+        except BaseException as error:
+            return error
+        return None
 
     async def _commit(self, batch: Batch, records: list[Record]) -> None:
         """Write records of a batch, until they are written or refused for good."""
         delay = FIRST_DELAY
         self._commit_id += 1
-        while records:
+        while records and self.closed is None:
             try:
                 await self._store.commit(self._epoch, records, commit_id=self._commit_id)
             except StoreUnavailable as error:
@@ -202,7 +239,8 @@ class Journal:
             except Exception as error:
                 await self._isolate(batch, records, error)
             break
-        self._healed()
+        if self.closed is None:
+            self._healed()
 
     async def _isolate(self, batch: Batch, records: list[Record], error: Exception) -> None:
         """The store can't take something at all: find whose it is by halves, and write what belongs to others."""
@@ -218,8 +256,8 @@ class Journal:
 
     def _refuse(self, batch: Batch, execution: str, error: BaseException) -> None:
         """Take out what the store does not want of one execution."""
-        for one in (batch, self._next):
-            drop(one, execution, error)
+        for callback in [*drop(batch, execution), *drop(self._next, execution)]:
+            self._tell(callback, error)
         self._lost(execution, error)
 
     def _give_up(self, error: BaseException) -> None:
@@ -238,12 +276,11 @@ class Journal:
             self.trouble = None
 
 
-def drop(batch: Batch, execution: str, error: BaseException) -> None:
-    """Take everything of one execution out of a batch; whoever waits for it hears the error."""
+def drop(batch: Batch, execution: str) -> list[Callback]:
+    """Take everything of one execution out of a batch; returns who waited for it."""
     batch.records[:] = [record for record in batch.records if record.execution != execution]
     pairs = zip(batch.outcomes[::2], batch.outcomes[1::2], strict=True)
     batch.outcomes[:] = [value for pair in pairs if pair[0].id != execution for value in pair]
     gone = [callback for id_, callback in batch.callbacks if id_ == execution]
     batch.callbacks[:] = [pair for pair in batch.callbacks if pair[0] != execution]
-    for callback in gone:
-        callback(error)
+    return gone

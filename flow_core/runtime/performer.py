@@ -79,6 +79,8 @@ class Performer:
     def step_failed(self, run: Execution, step: int, error: BaseException) -> None:
         """An attempt raised."""
         self._report(error, run, step, Activity.ACTIVITY_ATTEMPT)
+        if run.trace is not None:
+            run.trace.failed(step, error)
         before = run.attempt(step)
         self.feed(run, e.StepFailed(step, error, self.random.random()))
         self.retries += run.attempt(step) != before
@@ -87,6 +89,8 @@ class Performer:
         """A fallback or a compensation is over."""
         if not ok:
             self._report(value, run, step, activity)
+        if run.trace is not None:
+            run.trace.activity_ended(step, activity, None if ok else value)
         self.feed(run, e.ActivityEnded(step, activity, ok, value))
 
     def settled(self, run: Execution) -> None:
@@ -155,7 +159,7 @@ class Performer:
             self._perform(run, self.machine_of(run).handle(event, self.driver.time))
 
     async def recorded(self, run: Execution) -> None:
-        """Wait until what happened so far is recorded: nothing, without a store."""
+        """Wait until everything that was decided about an execution is kept: nothing to wait for without a store."""
 
     async def wait_for_end(self, runs: list[Execution]) -> None:
         """Wait for the end of executions that were asked to stop."""

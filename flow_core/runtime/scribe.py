@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flow_core.codec import decode_outcome, encode_outcome
 from flow_core.engine import events as e
-from flow_core.errors import PayloadError, StoreCorrupt
+from flow_core.engine.recorded import text_of
+from flow_core.errors import FlowError, PayloadError, StoreCorrupt
 from flow_core.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, Retry
 from flow_core.records import (
     AttemptFailed,
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Scribe", "error_record", "read_options"]
 
 SUCCESS: Final = int(Status.SUCCESS)
-#: Characters of an error's text that are kept.
-MOST_TEXT: Final = 10_000
+#: Longest text of an error that is kept, characters.
+MAX_TEXT: Final = 65_536
 #: Fields of `ExecuteOptions` that are kept as they are.
 PLAIN: Final = ("step", "output", "timeout", "concurrency", "priority", "rollback")
 
@@ -46,9 +47,14 @@ def error_record(error: BaseException | None) -> ErrorRecord | None:
     """What is kept of an error."""
     if error is None:
         return None
-    text = str(getattr(error, "message", None) or error)[:MOST_TEXT]
-    kept = text.encode(errors="replace").decode().replace("\0", "\ufffd")  # what every database can hold
-    return ErrorRecord(getattr(error, "code", "error"), kept, type(error).__qualname__)
+    code = error.code if isinstance(error, FlowError) else "error"  # a code of others may be anything
+    return ErrorRecord(code, storable(text_of(error)), storable(type(error).__qualname__))
+
+
+def storable(text: str) -> str:
+    """A text that every database can hold: in UTF-8, without a NUL, not longer than `MAX_TEXT`."""
+    text = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "..."
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 class Scribe:
@@ -102,7 +108,7 @@ class Scribe:
             case e.NoteStep(step, status, value):
                 return self._ended(run, step, status, value, now)
             case e.NotePause(True, reason):
-                return Paused(run.id, reason, at)
+                return Paused(run.id, storable(reason), at)
             case e.NotePause(_, reason):
                 return Resumed(run.id, reason, at)
             case e.NoteEnding(status, rollback, error):

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from flow_core.errors import LeaseLost, StoreError
@@ -28,6 +28,8 @@ log = logging.getLogger("flow_core")
 
 #: Heartbeats in one lease: two may fail.
 BEATS: Final = 3
+#: Seconds that a store gets to end an epoch in order.
+PATIENCE: Final = 5.0
 
 
 def process_name() -> str:
@@ -66,7 +68,7 @@ class Tenure:
         store: where the right is held.
         name: of the executor.
         lease: seconds that a heartbeat buys.
-        beat: awaited after each heartbeat: to look for executions that others left.
+        beat: called after each heartbeat: to look for executions that others left. It must not take long.
         lost: called when a heartbeat finds the epoch fenced.
     """
 
@@ -75,7 +77,7 @@ class Tenure:
         store: ExecutionStore,
         name: str,
         lease: float,
-        beat: Callable[[], Awaitable[object]],
+        beat: Callable[[], object],
         lost: Callable[[BaseException], None],
     ) -> None:
         self._store = store
@@ -102,13 +104,17 @@ class Tenure:
     async def _live(self) -> None:
         while True:
             await asyncio.sleep(self.lease / BEATS)
+            epoch = self.epoch
             try:
-                await self._store.renew(self.epoch)
-                await self._beat()
+                await self._store.renew(epoch)
+                self._beat()
             except LeaseLost as error:
-                self._lost(error)
+                if epoch is self.epoch:  # else a new one has begun meanwhile
+                    self._lost(error)
             except StoreError as error:
                 log.warning("no heartbeat to the store: %s", error.message)
+            except Exception:  # without heartbeats others would take over what is under way here
+                log.exception("a heartbeat failed")
 
     async def end(self) -> None:
         """Stop the heartbeat and give up the epoch in order: others need not wait for the lease."""
@@ -116,5 +122,6 @@ class Tenure:
         if heart is not None:
             heart.cancel()
             await asyncio.gather(heart, return_exceptions=True)
-        with contextlib.suppress(StoreError):  # then the lease ends by itself
-            await self._store.release(self.epoch)
+        with contextlib.suppress(StoreError, TimeoutError):  # then the lease ends by itself
+            async with asyncio.timeout(PATIENCE):
+                await self._store.release(self.epoch)

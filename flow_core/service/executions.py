@@ -49,36 +49,36 @@ class ExecutionMethods:
 
     async def wait(self, principal: Principal, request: pb.ExecutionRequest) -> pb.ExecuteReply:
         """Wait for the end, however it comes."""
-        return fill_reply(pb.ExecuteReply(), await self._executor.ended(request.flow, request.id))
+        return fill_reply(pb.ExecuteReply(), await self._executor.ended(request.flow or None, request.id))
 
     async def pause(self, principal: Principal, request: pb.ExecutionRequest) -> pb.StatusReply:
         """No new step starts."""
-        await self._executor.pause(request.flow, request.id)
+        await self._executor.pause(request.flow or None, request.id)
         return await self.get_status(principal, request)
 
     async def resume(self, principal: Principal, request: pb.ExecutionRequest) -> pb.StatusReply:
         """Go on."""
-        await self._executor.resume(request.flow, request.id)
+        await self._executor.resume(request.flow or None, request.id)
         return await self.get_status(principal, request)
 
     async def abort(self, principal: Principal, request: pb.AbortRequest) -> pb.StatusReply:
         """End it."""
-        await self._executor.abort(request.flow, request.id, rollback=request.rollback)
-        return _status(await self._executor.status(request.flow, request.id))
+        await self._executor.abort(request.flow or None, request.id, rollback=request.rollback)
+        return _status(await self._executor.status(request.flow or None, request.id))
 
     async def restart(self, principal: Principal, request: pb.RestartRequest) -> pb.ExecuteReply:
         """The same request again, as a new execution."""
-        execution = await self._executor.restart(request.flow, request.id, request.step or None)
+        execution = await self._executor.restart(request.flow or None, request.id, request.step or None)
         self._hub.guard.started(principal, execution)
         return fill_reply(pb.ExecuteReply(), execution)
 
     async def get_status(self, principal: Principal, request: pb.ExecutionRequest) -> pb.StatusReply:
         """Its status."""
-        return _status(await self._executor.status(request.flow, request.id))
+        return _status(await self._executor.status(request.flow or None, request.id))
 
     async def result(self, principal: Principal, request: pb.ResultRequest) -> pb.ResultReply:
         """Output of a step."""
-        return pb.ResultReply(data=await self._executor.result(request.flow, request.id, request.step))
+        return pb.ResultReply(data=await self._executor.result(request.flow or None, request.id, request.step))
 
     async def list_executions(self, principal: Principal, request: pb.ListExecutionsRequest) -> pb.ListExecutionsReply:
         """A page of them, newest first."""
@@ -105,9 +105,9 @@ class ExecutionMethods:
 
     async def history(self, principal: Principal, request: pb.ExecutionRequest) -> pb.HistoryReply:
         """What has happened to it, in UTC seconds."""
-        moves = await self._executor.history(request.flow, request.id)
+        moves = await self._executor.history(request.flow or None, request.id)
         try:
-            self._executor.find(request.flow, request.id)
+            self._executor.find(request.flow or None, request.id)
             ahead = self._hub.ahead()
         except UnknownExecution:  # the store alone knows it, and that in UTC
             ahead = 0.0
@@ -115,7 +115,7 @@ class ExecutionMethods:
 
     async def explain(self, principal: Principal, request: pb.ExecutionRequest) -> pb.ExplainReply:
         """What it waits for."""
-        found = await self._executor.explain(request.flow, request.id)
+        found = await self._executor.explain(request.flow or None, request.id)
         reply = pb.ExplainReply(status=_wire(found.status))
         for reason in found.reasons:
             reply.reasons.add(

@@ -1,7 +1,7 @@
 """TLS of the server: certificate, key, and the authorities whose clients are let in (mTLS). Reloaded when they change.
 
 Lives here: reading the files, checking that they fit together, making gRPC's credentials of them. Does not live here:
-for whom a client's certificate stands (``auth.py``).
+for whom a client's certificate stands (``auth.py``), TLS of a client (`flow_core.rpc.Tls`).
 
 A certificate that is renewed on the disk is used from the next connection on; connections that are open stay. Files
 that do not fit together (one of two is written already) are left alone until they do, with an error in the log.
@@ -18,7 +18,7 @@ from typing import Any
 
 from flow_core.errors import InvalidOption
 
-__all__ = ["ServerTls", "channel_credentials"]
+__all__ = ["ServerTls"]
 
 log = logging.getLogger(__name__)
 
@@ -97,29 +97,6 @@ class Reloader:
 def _configuration(tls: ServerTls) -> Any:
     pair = (_read(tls.key, "tls_key"), _read(tls.cert, "tls_cert"))
     return _grpc().ssl_server_certificate_configuration([pair], root_certificates=_read(tls.client_ca, "client_ca"))
-
-
-def channel_credentials(
-    ca: str | Path | None = None, cert: str | Path | None = None, key: str | Path | None = None
-) -> Any:
-    """gRPC's credentials of a client.
-
-    Args:
-        ca: PEM file of the authorities that are trusted; None: those that gRPC brings along.
-        cert, key: PEM files with which the client proves who it is (mTLS); both or neither.
-
-    Raises:
-        InvalidOption: naming the file that can't be used. ImportError: without grpcio.
-    """
-    if (cert is None) != (key is None):
-        raise InvalidOption("only one of tls_cert and tls_key is set", fix="set both, or neither")
-    if cert is not None and key is not None:
-        ServerTls(cert, key).check()
-    return _grpc().ssl_channel_credentials(
-        root_certificates=_read(ca, "tls_ca"),
-        private_key=_read(key, "tls_key"),
-        certificate_chain=_read(cert, "tls_cert"),
-    )
 
 
 def _read(path: str | Path | None, what: str) -> bytes | None:

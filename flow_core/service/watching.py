@@ -74,11 +74,11 @@ class WatchMethods:
     async def watch_execution(self, principal: Principal, request: pb.ExecutionRequest) -> AsyncIterator[pb.Move]:
         """The moves of an execution, past ones first, until it is over."""
         executor = self._hub.flow.executor
-        await executor.status(request.flow, request.id)
+        await executor.status(request.flow or None, request.id)
         try:
-            execution = executor.find(request.flow, request.id)
+            execution = executor.find(request.flow or None, request.id)
         except LookupError:  # the store alone knows it
-            for move in await executor.history(request.flow, request.id):
+            for move in await executor.history(request.flow or None, request.id):
                 yield move_of(move, 0.0)
             return
         ahead = self._hub.ahead()

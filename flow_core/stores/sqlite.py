@@ -34,7 +34,7 @@ from flow_core.records import (
 )
 from flow_core.status import Status
 from flow_core.stores.base import Change, Store, parse_cursor
-from flow_core.stores.sqlite_file import connect, translated
+from flow_core.stores.sqlite_file import connect, connect_to_read, settle, translated, waited
 from flow_core.stores.sqlite_rows import Writer
 
 __all__ = ["SqliteStore"]
@@ -69,16 +69,20 @@ class SqliteStore(Store):
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, or a path.
         clock: UTC seconds, for leases and retention by age.
+        read_only: nothing is created, migrated or written, and no writer is kept waiting.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, read_only: bool = False) -> None:
         path = url.removeprefix("sqlite:///")
         if not path or "://" in path or path.startswith("sqlite:") or path == ":memory:":
             raise InvalidOption(f"no path of a file in {url!r:.80}", fix="write sqlite:///flow.db")
         self.path: Final = path
         self._clock: Final = clock
+        self._read_only: Final = read_only
         self._db: sqlite3.Connection | None = None
         self._writer: Writer | None = None
+        #: Something failed, so what stands in the log may be in the kernel's memory only.
+        self._doubt = False
         self._jobs: deque[Job] = deque()
         self._waiting = 0
         self._wake = threading.Semaphore(0)
@@ -145,7 +149,7 @@ class SqliteStore(Store):
         db = None
         try:
             db = self._connected()
-            db.execute("BEGIN IMMEDIATE")
+            db.execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
             assert self._writer is not None
             self._writer.start()
             for job in group:
@@ -153,6 +157,7 @@ class SqliteStore(Store):
             db.execute("COMMIT")
         except BaseException as error:
             told = translated(error, self.path) if isinstance(error, sqlite3.Error) else error
+            self._doubt |= isinstance(error, sqlite3.Error) and not waited(error)
             for job in group:
                 # Refusals too: they may stem from what another caller wrote in this very transaction. A copy for each:
                 # two tasks that raise the same object would share its traceback.
@@ -175,8 +180,11 @@ class SqliteStore(Store):
 
     def _connected(self) -> sqlite3.Connection:
         if self._db is None:
-            self._db = connect(self.path)
-            self._writer = Writer(self._db)
+            db = connect_to_read(self.path) if self._read_only else connect(self.path)
+            if self._doubt and not self._read_only:
+                settle(db, self.path)
+                self._doubt = False
+            self._db, self._writer = db, Writer(db)
         return self._db
 
     def _drop(self) -> None:

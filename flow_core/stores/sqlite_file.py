@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import urllib.parse
 from typing import Final
 
 from flow_core.errors import ForeignStore, SchemaTooNew, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
 
-__all__ = ["MIGRATIONS", "connect", "translated"]
+__all__ = ["MIGRATIONS", "connect", "connect_to_read", "settle", "translated", "waited"]
 
 APPLICATION_ID: Final = 0x464C4F57  # "FLOW"
 MAGIC: Final = b"SQLite format 3\0"
@@ -43,6 +44,11 @@ MIGRATIONS: Final = (
         " PRIMARY KEY (flow, revision))",
     ),
 )
+
+
+def waited(error: sqlite3.Error) -> bool:
+    """Whether all that was wrong is that another process held the file: then nothing was written."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def translated(error: sqlite3.Error, path: str) -> StoreError:
@@ -107,6 +113,44 @@ def connect(path: str, busy: float = 5.0) -> sqlite3.Connection:
         if db is not None:
             db.close()
         raise
+    return db
+
+
+def settle(db: sqlite3.Connection, path: str) -> None:
+    """Bring what stands in the log onto the disk. Closes the connection and raises when that can't be done.
+
+    A commit whose sync failed is complete in the log, so the next connection takes it for committed, and a sync of the
+    log alone may then succeed without writing: Linux reports an error once and forgets the pages. A checkpoint writes
+    them to the file itself, and syncs that.
+    """
+    try:
+        busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except sqlite3.Error as error:
+        db.close()
+        raise translated(error, path) from error
+    if busy:
+        db.close()
+        raise StoreUnavailable(f"{path} can't be brought onto the disk now: another process uses it")
+
+
+def connect_to_read(path: str, busy: float = 5.0) -> sqlite3.Connection:
+    """Open a file that is there and has this version's schema, and never write to it."""
+    inspect(path)
+    if not os.path.isfile(path):
+        raise StoreUnavailable(f"there is no file {path}", fix="name the file of a store")
+    db = None
+    try:
+        uri = f"file:{urllib.parse.quote(os.path.abspath(path))}?mode=ro"
+        db = sqlite3.connect(uri, uri=True, timeout=busy, isolation_level=None, check_same_thread=False)
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        if db is not None:
+            db.close()
+        raise translated(error, path) from error
+    if version != len(MIGRATIONS):
+        db.close()
+        fix = "open it once with Flow(store=) or doctor, which migrate it"
+        raise StoreError(f"{path} has schema {version}, this version reads {len(MIGRATIONS)}", fix=fix)
     return db
 
 

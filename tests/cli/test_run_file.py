@@ -107,7 +107,10 @@ def test_bad_arguments_end_with_exit_code_2(arguments: list[str], capsys: pytest
 def test_ctrl_c_ends_it_cleanly():
     command = [sys.executable, "-m", "flow_core", "run", str(SAMPLE), "--speedup", "0.001"]
     environment = os.environ | {"PYTHONPATH": str(Path(flow_core.__file__).parents[1])}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as child:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` has it ignored, for all below
+    ) as child:  # fmt: skip
         assert child.stderr is not None
         assert "0 %" in child.stderr.readline()  # it runs, and would for an hour
         child.send_signal(signal.SIGINT)

@@ -32,6 +32,7 @@ def flows(draw):
             allow_fail=draw(st.sampled_from([None, None, True])),
             when=draw(st.sampled_from([None, None, None, "yes", "no"])),
             join=draw(st.sampled_from(["all", "all", "any", "done"])),
+            delivery=draw(st.sampled_from(["at_least_once", "at_least_once", "at_most_once"])),
         ))  # fmt: skip
     return plan_of(draw(st.permutations(steps)), bindings=bindings_of(**PREDICATES))
 

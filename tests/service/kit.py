@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from flow_core.errors import AuthError, QuotaExceeded, Unauthenticated
+from flow_core.rpc import Tls
 from flow_core.service.guard import Guard
 from flow_core.service.key_file import KeyFile
 from flow_core.service.keys import KeyRing
@@ -61,6 +63,12 @@ def add_key(file: KeyFile, name: str, role: str, lives: float | None = None) -> 
         return made, secret
 
     return str(file.change(change).reveal())
+
+
+def channel_credentials(*files: Path) -> Any:
+    """gRPC's credentials of a client: of the authority, and perhaps its own certificate and key."""
+    ca, key, cert = Tls(*files).pem()
+    return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
 
 
 STATUS = {Unauthenticated: grpc.StatusCode.UNAUTHENTICATED, QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from flow_core.proto import flow_pb2 as pb
@@ -10,6 +12,7 @@ from flow_core.service.guard import Principal
 from flow_core.service.requests import foreign_calls, is_own, steps_added
 from flow_core.service.roles import ROLES, VERBS, decide
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 #: B: both what is its own and what is another's, o: its own only, -: neither.
 TABLE = """
 verb            viewer operator author admin service
@@ -130,3 +133,8 @@ def test_the_guard_asks_the_same_table(verb: str, role: str, cell: str):
     ask = guard.may_change if verb == "ReplaceStep" else guard.may_serve
     assert (ask(Principal("me", role), "me"), ask(Principal("me", role), "other")) == MEANING[cell]
     assert ask(Principal("me", role), "") == MEANING[cell][1], "what belongs to nobody known is not one's own"
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="about the checkout, not about the wheel")
+def test_the_page_shows_the_same_table():
+    assert TABLE.strip() in PAGE.read_text(encoding="utf-8")

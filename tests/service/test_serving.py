@@ -61,12 +61,8 @@ def test_a_handler_of_bytes_gets_the_headers():
 
 def test_fallback_and_compensation_run_there_too():
     async def scenario(server, client):
-        undone = []
-
-        def broken(value):
-            raise ValueError("no")
-
-        first = Step("first", lambda value: "done", compensation=lambda value: undone.append(value))
+        undone, broken = [], lambda value: [][0]
+        first = Step("first", lambda value: "done", compensation=undone.append)
         second = Step("second", broken, after="first", fallback=Fallback(lambda value: "saved"))
         async with client.serve("shop", first, second):
             assert await client.call("shop") == b'"saved"'
@@ -95,8 +91,7 @@ def test_what_a_handler_raises_decides_about_retries(raised, attempts, text):
             calls.append(headers["flow-attempt"])
             raise raised
 
-        step = Step("charge", CALL.operation, retry=2, timeout=60)
-        async with client.serve("shop", step, handler=handler):
+        async with client.serve("shop", Step("charge", CALL.operation, retry=2, timeout=60), handler=handler):
             with pytest.raises(errors.StepFailed) as failed:
                 await client.call("shop")
         assert text in failed.value.__cause__.message

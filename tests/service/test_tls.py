@@ -14,10 +14,10 @@ from flow_core.service.auth import KeyGuard, read_certificates
 from flow_core.service.binding import check_binding, is_loopback
 from flow_core.service.guard import OpenGuard
 from flow_core.service.key_file import KeyFile
-from flow_core.service.tls import Reloader, ServerTls, channel_credentials
+from flow_core.service.tls import Reloader, ServerTls
 from tests.aio import run
 from tests.servers.certificates import Certificates
-from tests.service.kit import add_key, guarded_server, whoami
+from tests.service.kit import add_key, channel_credentials, guarded_server, whoami
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +129,6 @@ def test_errors_name_the_file(made, others, tmp_path):
         with pytest.raises(InvalidOption, match=message) as caught:
             tls.credentials()
         assert "hunter" not in str(caught.value) and caught.value.__cause__ is None
-    with pytest.raises(InvalidOption, match="only one of tls_cert and tls_key"):
-        channel_credentials(made.ca, made.client)
-    with pytest.raises(InvalidOption, match=r"tls_ca: .*no\.pem can't be read"):
-        channel_credentials(tmp_path / "no.pem")
 
 
 def test_an_encrypted_key_is_refused_and_asks_no_terminal(made, tmp_path):

@@ -123,6 +123,18 @@ def test_killed_in_an_fsync_nothing_acknowledged_is_missing(tmp_path, nth):
 
 
 @needs_strace
+def test_no_commit_is_acknowledged_while_no_sync_succeeds(tmp_path):
+    """What stands in the log after a failed sync is not committed yet, though the next connection finds it there."""
+    inject = ["-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO:when=20+"]
+    process = child(tmp_path / "x.db", "strace", "-f", "-o", os.devnull, *inject)
+    lines = [process.stdout.readline().strip() for _ in range(20)]
+    process.kill()  # strace, which lets go of the child; that ends at its next line
+    process.stdout.close()
+    process.wait()
+    assert set(lines[lines.index(b"StoreUnavailable") :]) == {b"StoreUnavailable"}
+
+
+@needs_strace
 @pytest.mark.parametrize(
     ("fault", "told"),
     [("fdatasync:error=EIO:when=20", b"StoreUnavailable"), ("pwrite64:error=ENOSPC:when=60..70", b"StoreFull")],

@@ -1,0 +1,79 @@
+"""The commands that talk to a server, keep keys, or are one: the `cyclopts` application of all of them.
+
+Lives here: putting the groups together, and how bad arguments end. Does not live here: the commands (``flows.py``,
+``steps.py``, ``executions.py``, ``controls.py``, ``tokens.py``, ``serve.py``), those that need no library
+(``basic.py``).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from flow_core import __version__
+from flow_core.cli import basic, controls, executions, flows, serve, steps, tokens
+from flow_core.cli.codes import OK, USAGE
+from flow_core.cli.output import complain
+
+__all__ = ["build_app", "run_app"]
+
+EPILOGUE = (
+    "Exit codes: 0 done, 1 the execution failed, 2 usage, 3 not found or conflict, 4 not connected or not allowed."
+)
+
+
+#: Arguments that argparse reads.
+Anything = Annotated[str, Parameter(allow_leading_hyphen=True, help="see --help of the command")]
+
+
+def build_app() -> App:
+    """The application. A new one each time: nothing is global."""
+    app = App(
+        name="flow-core", help="An embeddable workflow engine.", help_epilogue=EPILOGUE, version=__version__,
+        default_parameter=Parameter(negative_iterable="", consume_multiple=True), help_format="plaintext",
+    )  # fmt: skip
+    for name, line in basic.COMMANDS.items():
+        app.command(_basic(name, line), name=name, help=line)
+    for group in (serve, flows, steps, executions, controls, tokens):
+        group.register(app)
+
+    def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
+        """Print a script that completes commands and options: ``flow-core completion bash > ...``.
+
+        Args:
+            shell: for which shell.
+        """
+        print(app.generate_completion(shell=shell), end="")
+        return OK
+
+    app.command(completion)
+    return app
+
+
+def _basic(name: str, help: str) -> Callable[..., int]:
+    """For help and completion: `main` sends these commands to argparse before this is asked."""
+
+    def command(*arguments: Anything) -> int:
+        return basic.run_basic([name, *arguments])
+
+    command.__doc__ = help
+    return command
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Run a command; its exit code. Raises what the command raises, and SystemExit 2 for bad arguments."""
+    app = build_app()
+    if not arguments:
+        print("usage: flow-core COMMAND ...; flow-core --help lists the commands", file=sys.stderr)
+        raise SystemExit(USAGE)
+    try:
+        code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        words = [word for word in arguments[:2] if not word.startswith("-")]
+        print(f"usage: flow-core {' '.join(words)} --help", file=sys.stderr)
+        complain(error, as_json="--json" in arguments)
+        raise SystemExit(USAGE) from None
+    return code if isinstance(code, int) else OK

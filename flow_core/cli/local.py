@@ -1,0 +1,124 @@
+"""`LocalStore`: what a store says of executions without a server, and without a word written to it.
+
+Lives here: reading records for ``ls``, ``status`` and ``history``. Does not live here: what a server says of the same
+(``executions.py``); checking a store (``doctor.py``).
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+from flow_core.errors import UnknownExecution
+from flow_core.records import (
+    AttemptFailed,
+    ExecutionEnded,
+    ExecutionInfo,
+    ExecutionStarted,
+    Paused,
+    Record,
+    Resumed,
+    StepEnded,
+    StepStarted,
+)
+from flow_core.status import Status
+from flow_core.stores import Store
+from flow_core.stores.sqlite import SqliteStore
+from flow_core.urls import store as store_at
+
+__all__ = ["LocalStore"]
+
+
+class LocalStore:
+    """An async context manager. Raises `InvalidOption` and `StoreError`, as the store does.
+
+    Args:
+        url: of the store. A SQLite file is opened so that it can't be written; it has to exist.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._store: Store = SqliteStore(url, read_only=True) if url.startswith("sqlite:") else store_at(url)
+
+    async def __aenter__(self) -> Self:
+        await self._store.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._store.close()
+
+    async def flows(self) -> list[dict[str, Any]]:
+        """Names, revisions and numbers of steps."""
+        from flow_core.proto import flow_pb2 as pb
+
+        found: dict[str, tuple[int, set[str]]] = {}
+        for stored in await self._store.definitions():  # names alone: no operation has to be known here
+            change = pb.Change.FromString(stored.steps)
+            steps = found.get(stored.flow, (0, set()))[1] - {change.deleted, change.replaced}
+            found[stored.flow] = (stored.revision, steps | {step.name for step in change.created})
+        return [
+            {"flow": flow, "revision": revision, "steps": len(steps)}
+            for flow, (revision, steps) in sorted(found.items())
+        ]
+
+    async def page(
+        self, flow: str | None, status: Status | None, since: float | None, limit: int, cursor: str | None
+    ) -> tuple[list[ExecutionInfo], str | None]:
+        """Executions, newest first, and the cursor that continues."""
+        page = await self._store.list(flow, status, since, limit, cursor)
+        return page.items, page.cursor
+
+    async def status(self, flow: str | None, id: str) -> Status:
+        """Status of an execution. Raises `UnknownExecution`."""
+        records = await self._records(flow, id)
+        end = next((record for record in records if isinstance(record, ExecutionEnded)), None)
+        if end is not None:
+            return Status(end.status)
+        last = next((record for record in reversed(records) if isinstance(record, Paused | Resumed)), None)
+        return Status.PAUSED if isinstance(last, Paused) else Status.RUNNING
+
+    async def history(self, flow: str | None, id: str) -> list[dict[str, Any]]:
+        """Its moves, oldest first, times in UTC seconds. Raises `UnknownExecution`."""
+        moves = [move for record in await self._records(flow, id) for move in _moves(record)]
+        # An attempt that began is told by its own record, by that of its end, or by both.
+        unique = {(move["step"], move["status"], move["attempt"], move["step"] or move["time"]): move for move in moves}
+        return sorted(unique.values(), key=lambda move: float(move["time"]))
+
+    async def _records(self, flow: str | None, id: str) -> list[Record]:
+        records = [*await self._store.load(id)]
+        if not records:
+            raise UnknownExecution(f"no execution {id!r} is in the store", flow=flow)
+        start = records[0]
+        if isinstance(start, ExecutionStarted) and flow not in (None, start.flow):
+            raise UnknownExecution(f"execution {id!r} belongs to flow {start.flow!r}, not {flow!r}", flow=flow)
+        return records
+
+
+def _moves(record: Record) -> list[dict[str, Any]]:
+    """What a record tells, in the words of a server's history."""
+    if isinstance(record, ExecutionStarted):
+        return [_move(None, Status.RUNNING, record.time_utc)]
+    if isinstance(record, ExecutionEnded):
+        return [_move(None, Status(record.status), record.time_utc)]
+    if isinstance(record, StepStarted):
+        return [_move(record.step, Status.RUNNING, record.time_utc, record.attempt)]
+    if isinstance(record, AttemptFailed):
+        return [
+            _move(record.step, Status.RUNNING, record.started_utc, record.attempt),
+            _move(record.step, Status.FAILURE, record.time_utc, record.attempt),
+        ]
+    if isinstance(record, StepEnded):
+        moves = [_move(record.step, Status(record.status), record.time_utc, record.attempt)]
+        if record.started_utc:
+            moves.insert(0, _move(record.step, Status.RUNNING, record.started_utc, record.attempt))
+        return moves
+    if isinstance(record, Paused):
+        return [_move(None, Status.PAUSED, record.time_utc)]
+    if isinstance(record, Resumed):
+        return [_move(None, Status.RUNNING, record.time_utc)]
+    return []
+
+
+def _move(step: str | None, status: Status, time: float, attempt: int = 1) -> dict[str, Any]:
+    return {"step": step, "status": status.name, "time": time, "attempt": attempt}

@@ -1,0 +1,38 @@
+"""Events and commands are records: positional or named, frozen, equal by class and fields."""
+
+import pytest
+
+from flow_core.engine import events as e
+
+
+def test_fields_by_place_and_by_name():
+    assert e.StepFailed(1, error := OSError()) == e.StepFailed(step=1, error=error, random=1.0)
+    assert e.StepFailed(1, error).random == 1.0
+
+
+def test_records_of_two_classes_differ():
+    assert e.StepStarted(1) != e.StepSucceeded(1)
+    assert e.GoOn() != e.CancelTasks() and e.GoOn() == e.GoOn()
+    assert len({e.StepStarted(1), e.StepStarted(1), e.StepSucceeded(1)}) == 2
+
+
+def test_they_match_by_place():
+    match e.NoteAttempt(3, 1, None, OSError()):
+        case e.NoteAttempt(step, attempt, None, _):
+            assert (step, attempt) == (3, 1)
+        case _:
+            raise AssertionError
+
+
+@pytest.mark.parametrize("make", [e.StepStarted, lambda: e.StepStarted(1, 2), lambda: e.StepStarted(1, step=1),
+                                  lambda: e.StepStarted(index=1), lambda: e.StepStarted(1, other=2)])  # fmt: skip
+def test_wrong_fields_are_refused(make):
+    with pytest.raises(TypeError, match="StepStarted"):
+        make()
+
+
+def test_they_are_frozen_and_show_their_fields():
+    record = e.TimerRang(("retry", 2))
+    with pytest.raises(AttributeError, match="frozen"):
+        record.timer = ("total", 1)
+    assert repr(record) == "TimerRang(timer=('retry', 2))"
