@@ -12,6 +12,8 @@
 Lives here: the public names. Everything else is reached through them.
 """
 
+import typing as _typing
+
 from flow_core import errors
 from flow_core.errors import FlowError, Permanent
 from flow_core.flow import Flow
@@ -19,11 +21,15 @@ from flow_core.operation import LocalOperation, Operation
 from flow_core.operations import ClientCallOperation, ClientPublishOperation, FlowExecuteOperation
 from flow_core.options import ExecuteOptions, ExecutorOptions, Fallback, FlowOptions, OperationOptions, Retry
 from flow_core.runtime.context import StepContext
-from flow_core.runtime.execution import Execution
+from flow_core.runtime.execution import Execution, Transition
 from flow_core.runtime.executor import Executor
+from flow_core.runtime.explain import Explanation, Reason
 from flow_core.runtime.loop import run
 from flow_core.status import Status
 from flow_core.step import ALL, REQUEST, Step
+
+if _typing.TYPE_CHECKING:
+    from flow_core.service.client import RemoteFlow
 
 __version__ = "0.1.0"
 
@@ -36,6 +42,7 @@ __all__ = [
     "Execution",
     "Executor",
     "ExecutorOptions",
+    "Explanation",
     "Fallback",
     "Flow",
     "FlowError",
@@ -45,14 +52,36 @@ __all__ = [
     "Operation",
     "OperationOptions",
     "Permanent",
+    "Reason",
     "Retry",
     "Status",
     "Step",
     "StepContext",
+    "Transition",
+    "connect",
     "errors",
     "get_include",
     "run",
 ]
+
+
+def connect(url: str, *, service: str | None = None, key: str | None = None, tls: _typing.Any = None) -> "RemoteFlow":
+    """A `RemoteFlow`: the flows of a server, with the methods of `Flow`. It connects with its first call.
+
+    Args:
+        url: ``grpc://host:port``, ``grpcs://host:port`` (TLS), or ``unix:/path/of/socket``.
+        service: name under which `RemoteFlow.serve` offers steps.
+        key: API key.
+        tls: whom to trust and what to show, with ``grpcs``: anything with ``pem()`` that gives (ca, key, cert) as PEM
+            bytes or None, or the path of a PEM file of authorities.
+
+    Raises:
+        ImportError: grpcio is not installed.
+        InvalidOption: the URL is wrong, or a key would travel in the clear.
+    """
+    from flow_core.service.client import RemoteFlow
+
+    return RemoteFlow(url, service=service, key=key, tls=tls)
 
 
 def get_include() -> str:

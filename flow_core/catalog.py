@@ -23,10 +23,19 @@ from flow_core.engine import changes
 from flow_core.engine.bindings import Bindings
 from flow_core.engine.definition import Definition
 from flow_core.engine.own import own_plan
-from flow_core.errors import Conflict, InvalidStep, UnknownFlow, UnknownStep, UnresolvedSteps, did_you_mean
+from flow_core.errors import (
+    Conflict,
+    InvalidStep,
+    PermissionDenied,
+    UnknownFlow,
+    UnknownStep,
+    UnresolvedSteps,
+    did_you_mean,
+)
 from flow_core.limits import check_id
+from flow_core.news import News
 from flow_core.options import Author
-from flow_core.records import Change
+from flow_core.records import Change, Changed
 from flow_core.step import Step, check_steps
 
 if TYPE_CHECKING:
@@ -59,7 +68,7 @@ class Catalog:
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         self._store: Store | None = None
         self._owner = ""
-        #: Flow -> step -> who registered it, with a store.
+        #: Flow -> step -> whose it is, as far as an author or a store told.
         self.owners: dict[str, dict[str, str]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         #: Flows whose definition here may differ from the stored one: read again before the next use.
@@ -70,6 +79,7 @@ class Catalog:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unwatch: Callable[[], None] = lambda: None
         self._past: OrderedDict[tuple[str, int], Definition] = OrderedDict()
+        self.news: Final[News] = News()
 
     # --- the store ----------------------------------------------------------------------------------------------------
 
@@ -115,34 +125,48 @@ class Catalog:
         if flow in self._stale:
             self.definitions.pop(flow, None)
             self.owners.pop(flow, None)
-        definition = self.definitions.get(flow) or Definition(flow)
-        before = definition.revision
-        changes.apply_changes(definition, self.owners.setdefault(flow, {}), stored, self._registry())
+        definition = self._own(flow)
+        applied = changes.apply_changes(definition, self.owners.setdefault(flow, {}), stored, self._registry())
         if definition.revision:
             self.definitions[flow] = definition
-        if definition.revision != before or flow in self._stale:
+        if applied or flow in self._stale:
             self._changed(flow)
+        for change in applied:
+            self.news.tell(change)
 
-    async def _save(self, flow: str, author: Author, change: Callable[[Definition], bytes | None]) -> int:
-        """Apply a change and save it; returns the revision. ``change`` gives its bytes, None for no change."""
-        assert self._store is not None
+    async def _make(self, flow: str, change: Callable[[Definition], Changed | None]) -> int:
+        """Apply a change, save it when there is a store, and tell it; returns the revision."""
+        if self._store is None:
+            definition = self._own(flow)
+            made = change(definition)
+            if made is not None:
+                self.definitions[flow] = definition
+                self._changed(flow)
+                self.news.tell(made)
+            return definition.revision
         async with self._locks.setdefault(flow, asyncio.Lock()):
             while True:
                 if flow in self._stale:
                     await self.refresh(flow)
-                definition = self.definitions.get(flow) or Definition(check_id(flow, "flow name"))
-                body = change(definition)
-                if body is None:
+                definition = self._own(flow)
+                made = change(definition)
+                if made is None:
                     return definition.revision
                 self.definitions[flow] = definition
                 self._stale.add(flow)  # until it is known to be saved
                 try:
-                    await self._store.save_definition(flow, definition.revision, body, author.owner)
+                    await self._store.save_definition(flow, made.revision, changes.encode(made), made.owner)
                 except Conflict:
                     continue  # somebody else was first: once more, on top of that
                 self._stale.discard(flow)
                 self._changed(flow)
-                return definition.revision
+                self.news.tell(made)
+                return made.revision
+
+    def _own(self, flow: str) -> Definition:
+        """The definition of a flow, or a blank one. A flow without steps is false, and none the less a flow."""
+        found = self.definitions.get(flow)
+        return Definition(check_id(flow, "flow name")) if found is None else found
 
     async def settled(self, flow: str) -> None:
         """Wait until no change of the flow is on its way to the store."""
@@ -164,34 +188,21 @@ class Catalog:
     ) -> int:
         """Add steps in one revision, all or none; see `Flow.create_steps`."""
         steps = check_steps(steps, flow)
-        if self._store is not None:
-            return await self._create_stored(flow, steps, revision, author or self.author())
-        definition = self.definitions.get(flow)
-        if definition is None:
-            definition = Definition(check_id(flow, "flow name"))
-        changed = definition.create(steps, revision)
-        if steps:
-            self.definitions[flow] = definition
-            self._changed(flow)
-        return changed
+        by = self._author(author)
 
-    async def _create_stored(self, flow: str, steps: tuple[Step, ...], revision: int | None, author: Author) -> int:
-        def change(definition: Definition) -> bytes | None:
+        def change(definition: Definition) -> Changed | None:
             new, owners = steps, self.owners.setdefault(flow, {})
-            if revision is None:
+            if revision is None and by is not None:
                 # Embedded, the owner is the host, whose name changes with each container: it says nothing then.
-                mine = owners if author.principal else dict.fromkeys(owners, author.owner)
+                mine = owners if by.principal else dict.fromkeys(owners, by.owner)
                 new = tuple(
-                    step
-                    for step in steps
-                    if definition.topology.get(step.id) != step or mine.get(step.id) != author.owner
+                    step for step in steps if definition.topology.get(step.id) != step or mine.get(step.id) != by.owner
                 )
-            body = changes.created(new, author)
+            self._refuse_unwritable(new)
             definition.create(new, revision)
-            changes.note_owners(owners, author.owner, new)
-            return body if new else None
+            return self._noted(flow, definition, by, new) if new else None
 
-        changed = await self._save(flow, author, change)
+        changed = await self._make(flow, change)
         self._learn(flow, steps)
         return changed
 
@@ -200,20 +211,15 @@ class Catalog:
     ) -> int:
         """Take a step out; see `Flow.delete_step`."""
         name = step.id if isinstance(step, Step) else step
-        if self._store is None:
-            changed = self.definition(flow).delete(step, revision)
-            self._changed(flow)
-            return changed
+        by = self._author(author)
 
-        by = author or self.author()
-
-        def change(definition: Definition) -> bytes:
+        def change(definition: Definition) -> Changed:
             self.definition(flow)
+            self._refuse_foreign(flow, name, by)
             definition.delete(step, revision)
-            changes.note_owners(self.owners.setdefault(flow, {}), by.owner, (), name)
-            return changes.deleted(name, by)
+            return self._noted(flow, definition, by, (), name)
 
-        return await self._save(flow, by, change)
+        return await self._make(flow, change)
 
     async def replace(
         self, flow: str, old: str | Step, new: Step, revision: int | None = None, author: Author | None = None
@@ -222,25 +228,60 @@ class Catalog:
         if type(new) is not Step:
             raise InvalidStep(f"a Step is needed, not {type(new).__name__}: {new!r:.80}", flow=flow)
         name = old.id if isinstance(old, Step) else old
-        if self._store is None:
-            changed = self.definition(flow).replace(old, new, revision)
-            self._changed(flow)
-            return changed
+        by = self._author(author)
 
-        by = author or self.author()
-
-        def change(definition: Definition) -> bytes | None:
+        def change(definition: Definition) -> Changed | None:
             self.definition(flow)
-            if revision is None and name == new.id and definition.topology.get(name) == new:
+            self._refuse_foreign(flow, name, by)
+            if by is not None and revision is None and name == new.id and definition.topology.get(name) == new:
                 return None
-            body = changes.replaced(name, new, by)
+            self._refuse_unwritable((new,))
             definition.replace(old, new, revision)
-            changes.note_owners(self.owners.setdefault(flow, {}), by.owner, (new,), name)
-            return body
+            return self._noted(flow, definition, by, (new,), name)
 
-        changed = await self._save(flow, by, change)
+        changed = await self._make(flow, change)
         self._learn(flow, (new,))
         return changed
+
+    def _author(self, author: Author | None) -> Author | None:
+        """Who makes a change, now; None when nobody said it and there is no store that keeps it."""
+        if author is not None or self._store is None:
+            return author
+        return Author(self._owner, "", time.time())
+
+    def _noted(
+        self, flow: str, definition: Definition, by: Author | None, created: tuple[Step, ...], deleted: str = ""
+    ) -> Changed:
+        """The change that was just made, with whose the steps are now."""
+        owners = self.owners.setdefault(flow, {})
+        if by is None:
+            by = Author("")
+        change = Changed(
+            flow, definition.revision, created, deleted, by.owner or owners.get(deleted, ""), by.principal, by.time_utc
+        )
+        if by.owner or deleted:
+            changes.note_owners(owners, change)
+        return change
+
+    def _refuse_foreign(self, flow: str, step: str, by: Author | None) -> None:
+        """Raise when the author may not change a step, because of whose it is."""
+        if by is not None and by.may_change is not None:
+            owner = self.owners.get(flow, {}).get(step, "")
+            if step in self.definition(flow).topology and not by.may_change(owner):
+                raise PermissionDenied(
+                    f"step {step!r} of flow {flow!r} belongs to {owner!r}, not to {by.principal!r}",
+                    fix="its owner may change it, or an author", flow=flow, step=step,
+                )  # fmt: skip
+
+    def _refuse_unwritable(self, steps: tuple[Step, ...]) -> None:
+        """Raise `EncodeError` for a step that the store can't hold, before anything has changed."""
+        if self._store is not None and steps:
+            changes.encode(Changed("", 0, steps))
+
+    async def past(self, flow: str | None) -> list[Changed]:
+        """Every change of a flow (None: of all), as far as the store has them."""
+        stored = [] if self._store is None else await self._store.definitions(flow)
+        return [changes.read(change, self._registry()) for change in stored]
 
     def predicate(self, name: str, function: Callable[[Any], bool]) -> None:
         """Register what ``when=name`` asks."""

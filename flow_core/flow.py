@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 from flow_core.catalog import Catalog
@@ -28,6 +28,7 @@ from flow_core.step import Step
 if TYPE_CHECKING:
     from flow_core.operations.base import OperationRegistry
     from flow_core.pubsub.base import PubSubClient
+    from flow_core.records import Changed
     from flow_core.rpc.base import RpcClient
     from flow_core.runtime.context import StepContext
     from flow_core.stores.base import Store
@@ -203,7 +204,8 @@ class Flow:
 
         Args:
             revision: the change is only made when the flow is at this revision (compare-and-set).
-            author: whose step it is, with a store; this host's when None.
+            author: whose step it is; None: this host's, with a store. With an author, a step that is there already,
+                unchanged and of the same owner, makes no new revision.
 
         Raises:
             InvalidId, InvalidStep, DuplicateStep, CycleError, OutputConflict, RevisionConflict, LimitExceeded; with a
@@ -264,10 +266,23 @@ class Flow:
         """Ids that steps name and nobody registered yet -> the steps that name them."""
         return self._catalog.definition(flow).unresolved()
 
-    def owners(self, flow: str) -> dict[str, str]:
-        """Step -> who registered it, as far as a store knows. Raises `UnknownFlow`."""
+    def changes(self, flow: str | None = None, *, since: int | None = None) -> AsyncIterator[Changed]:
+        """Changes of one flow or of all from now on, without end; with ``since`` the stored later ones come first."""
+        return self._catalog.news.stream(flow, since, self.past_changes)
+
+    async def past_changes(self, flow: str | None = None) -> list[Changed]:
+        """Every change so far, by flow and revision, as far as a store has them."""
+        await self.open()
+        return await self._catalog.past(flow)
+
+    def on_change(self, listener: Callable[[Changed], None]) -> Callable[[], None]:
+        """Call ``listener`` with each change as it is made; returns what ends that. It must be quick."""
+        return self._catalog.news.listen(listener)
+
+    def owners(self, flow: str) -> Mapping[str, str]:
+        """Step -> whose it is, as far as an author or a store told. Raises `UnknownFlow`."""
         self._catalog.definition(flow)
-        return dict(self._catalog.owners.get(flow, {}))
+        return MappingProxyType(self._catalog.owners.get(flow, {}))
 
     async def revision(self, flow: str) -> int:
         """Revision of a flow: the number of changes so far; 0 for one that nobody registered."""

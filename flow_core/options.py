@@ -221,11 +221,19 @@ DEFAULT_EXECUTE_OPTIONS: Final = ExecuteOptions()
 
 
 class Author(NamedTuple):
-    """Who changes a flow: as which ``owner``, asked by which ``principal`` (empty: this process itself), and when."""
+    """Who changes a flow.
+
+    Attributes:
+        owner: whose the new steps are; empty in a replacement: they stay whose the old one was.
+        principal: who asked for it; empty: this process itself.
+        time_utc: when, seconds.
+        may_change: whether steps of an owner may be deleted or replaced by this author; None: all may.
+    """
 
     owner: str
     principal: str = ""
     time_utc: float = 0.0
+    may_change: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

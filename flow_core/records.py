@@ -11,14 +11,18 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from enum import Flag, auto
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from flow_core.errors import StoreCorrupt
 from flow_core.status import Status
 
+if TYPE_CHECKING:
+    from flow_core.step import Step
+
 __all__ = [
     "AttemptFailed",
     "Change",
+    "Changed",
     "Compensated",
     "Definition",
     "Ending",
@@ -210,6 +214,21 @@ class Page(NamedTuple):
 
     items: list[ExecutionInfo]
     cursor: str | None
+
+
+class Changed(NamedTuple):
+    """What one revision of a flow changed. With both, ``created`` is the one step that took the place of ``deleted``.
+
+    ``owner``: whose the created steps are; ``principal``: who asked for it.
+    """
+
+    flow: str
+    revision: int
+    created: tuple[Step, ...] = ()
+    deleted: str = ""
+    owner: str = ""
+    principal: str = ""
+    time_utc: float = 0.0
 
 
 class Definition(NamedTuple):

@@ -26,13 +26,13 @@ FLOORS = {
     "engine": 1,
     **dict.fromkeys(["links", "runtime"], 2),
     **dict.fromkeys(["codecs", "operations", "pubsub", "rpc", "stores"], 3),
-    **dict.fromkeys(["blocking", "catalog", "urls", "flow"], 4),
+    **dict.fromkeys(["blocking", "catalog", "news", "urls", "flow"], 4),
     **dict.fromkeys(["cli", "service"], 5),
     "__main__": 6,  # nothing but a call of cli
 }
 # The arrows within a floor from room to room: the blocking flow wraps the flow, which has a catalog and connects what
 # URLs name.
-BESIDE = frozenset({("blocking", "flow"), ("flow", "catalog"), ("flow", "urls")})
+BESIDE = frozenset({("blocking", "flow"), ("flow", "catalog"), ("flow", "urls"), ("catalog", "news")})
 # Floor 5 shows that the public names are enough; core is public for those who use its classes alone.
 HIDDEN_FROM_THE_TOP = frozenset({"engine", "runtime"})
 # Clocks, randomness, loops and threads come in as arguments below floor 2 (the driver steps coroutines, so core may).

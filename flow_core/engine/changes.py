@@ -1,51 +1,52 @@
 """What a revision changed, as bytes: how definitions are kept in a store.
 
-Lives here: encoding one change, and applying a sequence of them to a `Definition`. Does not live here: the wire form of
-a step (``proto/encoding.py``, imported on first use like protobuf), reading and writing the store (``catalog.py``).
+Lives here: encoding one change, reading it, and applying it to a `Definition`. Does not live here: the wire form of a
+step (``proto/encoding.py``, imported on first use like protobuf), reading and writing the store (``catalog.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flow_core.engine.definition import Definition
 from flow_core.errors import StoreCorrupt
-from flow_core.options import Author
+from flow_core.records import Changed
 from flow_core.records import Definition as Stored
-from flow_core.step import Step
 
 if TYPE_CHECKING:
     from flow_core.proto.encoding import OperationDecoder
 
-__all__ = ["apply_changes", "created", "deleted", "note_owners", "replaced"]
+__all__ = ["apply_changes", "encode", "note_owners", "read"]
 
 
-def created(steps: Iterable[Step], author: Author) -> bytes:
-    """Steps were added. Raises `EncodeError`."""
-    return _encode(steps, author)
-
-
-def deleted(step: str, author: Author) -> bytes:
-    """A step was taken out."""
-    return _encode((), author, deleted=step)
-
-
-def replaced(old: str, new: Step, author: Author) -> bytes:
-    """``new`` took the place of ``old``. Raises `EncodeError`."""
-    return _encode((new,), author, replaced=old)
-
-
-def _encode(steps: Iterable[Step], author: Author, **what: str) -> bytes:
+def encode(change: Changed) -> bytes:
+    """A change for the store. Raises `EncodeError`."""
     from flow_core.proto.encoding import encode_change
 
-    return encode_change(steps, principal=author.principal, time_utc=author.time_utc, **what)
+    gone = {"replaced" if change.created else "deleted": change.deleted}
+    return encode_change(change.created, principal=change.principal, time_utc=change.time_utc, **gone)
+
+
+def read(stored: Stored, registry: OperationDecoder) -> Changed:
+    """A change from the store.
+
+    Raises:
+        DecodeError, UnknownOperation: a step can't be read in this process.
+    """
+    from flow_core.proto.encoding import decode_change
+
+    steps, message = decode_change(stored.steps, registry)
+    return Changed(
+        stored.flow, stored.revision, tuple(steps), message.deleted or message.replaced, stored.owner,
+        message.principal, message.time_utc,
+    )  # fmt: skip
 
 
 def apply_changes(
     definition: Definition, owners: dict[str, str], changes: Sequence[Stored], registry: OperationDecoder
-) -> None:
-    """Bring a definition from its revision to that of the last change.
+) -> list[Changed]:
+    """Bring a definition from its revision to that of the last change; returns those that it did not have.
 
     Args:
         owners: step id -> owner, kept up to date.
@@ -54,27 +55,28 @@ def apply_changes(
         StoreCorrupt: a revision is missing, or does not fit to the one before.
         DecodeError, UnknownOperation: a step can't be read in this process.
     """
-    from flow_core.proto.encoding import decode_change
-
-    for change in changes:
-        if change.revision <= definition.revision:
+    applied = []
+    for stored in changes:
+        if stored.revision <= definition.revision:
             continue
-        if change.revision != definition.revision + 1:
+        if stored.revision != definition.revision + 1:
             raise StoreCorrupt(
                 f"flow {definition.name!r}: revision {definition.revision + 1} is missing, the next is "
-                f"{change.revision}", flow=definition.name,
+                f"{stored.revision}", flow=definition.name,
             )  # fmt: skip
-        steps, gone, old = decode_change(change.steps, registry)
-        if gone:
-            definition.delete(gone)
-        elif old:
-            definition.replace(old, steps[0])
+        change = read(stored, registry)
+        if not change.deleted:
+            definition.create(change.created)
+        elif change.created:
+            definition.replace(change.deleted, change.created[0])
         else:
-            definition.create(steps)
-        note_owners(owners, change.owner, steps, gone or old)
+            definition.delete(change.deleted)
+        note_owners(owners, change)
+        applied.append(change)
+    return applied
 
 
-def note_owners(owners: dict[str, str], owner: str, steps: Iterable[Step], gone: str = "") -> None:
+def note_owners(owners: dict[str, str], change: Changed) -> None:
     """Take note of whose the steps of a change are."""
-    owners.pop(gone, None)
-    owners.update((step.id, owner) for step in steps)
+    owners.pop(change.deleted, None)
+    owners.update((step.id, change.owner) for step in change.created)

@@ -16,7 +16,8 @@
     │   └── StoreUnavailable  StoreTimeout  StoreFull
     ├── AdapterError               the outside world: a service or a broker
     │   └── Unavailable  NoReply  Rejected  NotServed  TargetRefused
-    ├── AuthError                  the caller may not do this
+    ├── AuthError                  the caller may not do this, or not now
+    │   └── Unauthenticated  PermissionDenied  QuotaExceeded
     ├── Permanent                  raised by your step: never retried
     └── InternalError              us: please file a bug
 
@@ -74,7 +75,9 @@ __all__ = [
     "OutputConflict",
     "PayloadError",
     "Permanent",
+    "PermissionDenied",
     "QueueFull",
+    "QuotaExceeded",
     "RecordedError",
     "RegistrationError",
     "Rejected",
@@ -88,6 +91,7 @@ __all__ = [
     "StoreTimeout",
     "StoreUnavailable",
     "TargetRefused",
+    "Unauthenticated",
     "Unavailable",
     "UnknownExecution",
     "UnknownFlow",
@@ -315,9 +319,31 @@ class QueueFull(ExecutionError):
 
 
 class AuthError(FlowError):
-    """The caller is not known, or may not do this."""
+    """The caller is not known, or may not do this, or not now."""
 
     code = "auth"
+
+
+class Unauthenticated(AuthError):
+    """Nobody knows the caller: no key, one that is unknown or expired, a certificate that stands for nobody."""
+
+    code = "unauthenticated"
+
+
+class PermissionDenied(AuthError):
+    """The caller is known, and its role does not allow this."""
+
+    code = "permission_denied"
+
+
+class QuotaExceeded(AuthError):
+    """The caller asks too often, or holds too much. ``retry_after``: seconds, None when waiting alone won't help."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **where: Any) -> None:
+        super().__init__(message, **where)
+        self.retry_after = retry_after
 
 
 class InternalError(FlowError):

@@ -251,11 +251,11 @@ def encode_change(steps: Iterable[Step], **what: str | float) -> bytes:
     return change.SerializeToString(deterministic=True)
 
 
-def decode_change(source: bytes, registry: OperationDecoder) -> tuple[list[Step], str, str]:
-    """(created, deleted, replaced) of a change. Raises like `decode_step`, with the index in the message."""
+def decode_change(source: bytes, registry: OperationDecoder) -> tuple[list[Step], pb.Change]:
+    """(created steps, the message) of a change. Raises like `decode_step`, with the index in the message."""
     message = _parse(pb.Change, source)
     steps = [_read_step(step, registry, f"Change.created[{index}]") for index, step in enumerate(message.created)]
-    return steps, message.deleted, message.replaced
+    return steps, message
 
 
 def _read_step(message: pb.Step, registry: OperationDecoder, place: str) -> Step:

@@ -168,16 +168,22 @@ class DeleteStepRequest(_message.Message):
     def __init__(self, flow: _Optional[str] = ..., step: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class ErrorInfo(_message.Message):
-    __slots__ = ["code", "fix", "message", "step"]
+    __slots__ = ["cause", "code", "fields", "fix", "message", "step", "type"]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
     FIX_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    cause: ErrorInfo
     code: str
+    fields: bytes
     fix: str
     message: str
     step: str
-    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., fix: _Optional[str] = ..., step: _Optional[str] = ...) -> None: ...
+    type: str
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., fix: _Optional[str] = ..., step: _Optional[str] = ..., type: _Optional[str] = ..., cause: _Optional[_Union[ErrorInfo, _Mapping]] = ..., fields: _Optional[bytes] = ...) -> None: ...
 
 class ErrorNames(_message.Message):
     __slots__ = ["names"]
@@ -512,14 +518,16 @@ class Retry(_message.Message):
     def __init__(self, retries: _Optional[int] = ..., initial: _Optional[float] = ..., factor: _Optional[float] = ..., max: _Optional[float] = ..., jitter: _Optional[_Union[Jitter, str]] = ..., retry_on: _Optional[_Union[ErrorNames, _Mapping]] = ..., give_up_on: _Optional[_Union[ErrorNames, _Mapping]] = ...) -> None: ...
 
 class ServeReply(_message.Message):
-    __slots__ = ["call", "cancelled", "welcome"]
+    __slots__ = ["call", "cancelled", "instances", "welcome"]
     CALL_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     call: Call
     cancelled: CallCancelled
+    instances: int
     welcome: bool
-    def __init__(self, welcome: bool = ..., call: _Optional[_Union[Call, _Mapping]] = ..., cancelled: _Optional[_Union[CallCancelled, _Mapping]] = ...) -> None: ...
+    def __init__(self, welcome: bool = ..., call: _Optional[_Union[Call, _Mapping]] = ..., cancelled: _Optional[_Union[CallCancelled, _Mapping]] = ..., instances: _Optional[int] = ...) -> None: ...
 
 class ServeRequest(_message.Message):
     __slots__ = ["answer", "draining", "hello"]

@@ -101,6 +101,10 @@ class RpcClient(ABC):
     ) -> bytes:
         """Make the call. `call` cancels it when ``timeout`` is up; the value is there to be sent to the other end."""
 
+    def waits_for(self, execution: str, step: str) -> str | None:
+        """Whom a call of a step waits for before it is sent, in words for `explain`; None: nobody."""
+        return None
+
     def statistics(self) -> RpcStatistics:
         """A snapshot of the counters."""
         return RpcStatistics(self._calls, self._replies, self._failures, self._timeouts)

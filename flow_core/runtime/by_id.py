@@ -5,6 +5,8 @@ Lives here: that half of the `Executor`. Does not live here: finding them (`Dire
 
 from __future__ import annotations
 
+from typing import Any
+
 from flow_core.core.driver import Driver
 from flow_core.errors import InvalidOption
 from flow_core.options import ExecutorOptions
@@ -66,6 +68,11 @@ class ById:
         """Wait for the end, however it comes."""
         return (await self._directory.ended(flow, id)).status
 
+    async def ended(self, flow: str, id: str) -> Execution:
+        """Wait for the end, however it comes, and return the handle, or its like of one that only the store knows."""
+        found: Any = await self._directory.ended(flow, id)
+        return found  # type: ignore[no-any-return]
+
     async def pause(self, flow: str, id: str) -> None:
         """See `Execution.pause`."""
         await self.find(flow, id).pause()
@@ -85,7 +92,10 @@ class ById:
             return explain_waiting(waiting)
         trouble = None if self._keeper is None else self._keeper.journal.trouble
         found = await self._directory.anywhere(flow, id)
-        return explain(found, trouble) if isinstance(found, Execution) else explain_stored(found)
+        if not isinstance(found, Execution):
+            return explain_stored(found)
+        rpc = getattr(self._options.flow, "rpc", None)
+        return explain(found, trouble, None if rpc is None else rpc.waits_for)
 
     async def list(
         self,

@@ -6,6 +6,7 @@ changing anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ __all__ = ["Explanation", "Reason", "explain", "explain_stored", "explain_waitin
 
 #: Reasons listed at most: an execution of a million steps is explained by its first ones.
 MOST_REASONS = 100
+#: (execution, step) -> whom its call waits for, in words; None: nobody.
+WaitsFor = Callable[[str, str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class Reason:
     """Why one step (None: the execution) is where it is.
 
     Attributes:
-        kind: running, retry, limit, turn, predecessor, paused, ending, timeout, store, callable, elsewhere, over.
+        kind: running, owner, retry, limit, turn, predecessor, paused, ending, timeout, store, callable, elsewhere or
+            over. The owner of a step is waited for when the service it calls is away.
         waits_for: ids of the steps it waits for.
         seconds: until a timer rings.
     """
@@ -71,17 +75,18 @@ def explain_stored(stored: StoredExecution) -> Explanation:
     return Explanation(stored.flow, stored.id, stored.status, (reason,))
 
 
-def explain(run: Execution, trouble: StoreError | None = None) -> Explanation:
+def explain(run: Execution, trouble: StoreError | None = None, waits_for: WaitsFor | None = None) -> Explanation:
     """Name what an execution waits for: predecessor, limit, timer, pause, its own steps' work, the store.
 
     Args:
         trouble: why the store can't be written now.
+        waits_for: asks the rpc client whom a running step's call waits for.
     """
     reasons = _of_execution(run)
     if trouble is not None and not run.over:
         reasons.append(Reason(None, "store", f"nothing goes on that has to be committed: {trouble.message}"))
     if not run.over:
-        reasons += _of_steps(run)
+        reasons += _of_steps(run, waits_for)
     return Explanation(run.flow, run.id, run.status, tuple(reasons[:MOST_REASONS]))
 
 
@@ -109,21 +114,24 @@ def _left(run: Execution, machine: Machine, timer: tuple[str, int]) -> float | N
     return None if at is None else max(0.0, at - run.driver.time)
 
 
-def _of_steps(run: Execution) -> list[Reason]:
+def _of_steps(run: Execution, waits_for: WaitsFor | None) -> list[Reason]:
     reasons: list[Reason] = []
     ready = set(run.ready_steps)
     for index, number in enumerate(run.statuses()):
         if len(reasons) >= MOST_REASONS:
             break
         if number == Status.RUNNING:
-            reasons.append(_running(run, index))
+            reasons.append(_running(run, index, waits_for))
         elif number == Status.PENDING:
             reasons.append(_pending(run, index, index in ready))
     return reasons
 
 
-def _running(run: Execution, index: int) -> Reason:
+def _running(run: Execution, index: int, waits_for: WaitsFor | None) -> Reason:
     step = run.plan.items[index].id
+    whom = None if waits_for is None else waits_for(run.id, step)
+    if whom is not None:
+        return Reason(step, "owner", f"step {step!r} waits for {whom}")
     started = run.times(index)[0]
     since = 0.0 if started is None else run.driver.time - started
     return Reason(step, "running", f"step {step!r} has been running for {since:.3g} s (attempt {run.attempt(index)})")

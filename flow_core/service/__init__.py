@@ -1,0 +1,6 @@
+"""The Flow service: flows and executions over the network.
+
+Lives here, of security: who calls (``auth``, ``keys``, ``tls``), may they (``roles``, ``requests``), how much
+(``limits``), where it may listen (``binding``); and the settings (``config``). Nothing here is imported by
+``import flow_core``.
+"""

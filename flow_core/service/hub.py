@@ -1,0 +1,42 @@
+"""`Hub`: what the handlers of one server share.
+
+Lives here: the record. Does not live here: its making (``server.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from flow_core import Flow
+from flow_core.service.guard import Guard
+from flow_core.service.ledger import Ledger
+from flow_core.service.owners import Owners
+from flow_core.service.serving import ServedClients
+
+__all__ = ["Hub"]
+
+
+@dataclass(slots=True)
+class Hub:
+    """See the module.
+
+    Attributes:
+        draining: the server takes no new work.
+    """
+
+    flow: Flow
+    guard: Guard
+    served: ServedClients
+    ledger: Ledger
+    draining: bool = False
+
+    @property
+    def owners(self) -> Owners:
+        """Who is there."""
+        return self.served.owners
+
+    def ahead(self) -> float:
+        """UTC seconds minus those of the running loop's clock."""
+        return time.time() - asyncio.get_running_loop().time()
