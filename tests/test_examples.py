@@ -23,6 +23,8 @@ TOLD = {
 @pytest.mark.skipif(not EXAMPLES.exists(), reason="the examples are not beside the tests")
 def test_every_example_is_listed_here():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(TOLD)
+    # Those that are more than a file: tests/test_plugin_example.py, tests/examples/test_checkout.py.
+    assert {path.parent.name for path in EXAMPLES.glob("*/README.md")} == {"plugin", "checkout"}
 
 
 @pytest.mark.skipif(not EXAMPLES.exists(), reason="the examples are not beside the tests")
