@@ -5,7 +5,7 @@ Run as ``python flow_server.py HOST:PORT --store URL --service NAME=URL ...``.
 
 import argparse
 
-from service import say, stop_signal
+from service import ready, say, stop_signal
 
 from flow_core import Flow, run
 from flow_core.rpc import Clients
@@ -18,6 +18,7 @@ async def main(address: str, store: str, services: dict[str, str]) -> None:
     rpc = ServedClients(Clients(services))
     async with Flow(store=store, rpc=rpc) as flow, FlowServer(flow, address=address) as server:
         say("server", f"listens at {server.url}, its store is {store}")
+        ready()
         await stop.wait()
         await server.drain(10)  # refuse new orders, let those under way end; what does not, goes on at the next start
     say("server", "ends")

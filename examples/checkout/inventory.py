@@ -16,7 +16,7 @@ RESERVE = Step(
     "reserve",
     ClientCallOperation("inventory", "Reserve"),
     compensation=ClientCallOperation("inventory", "Release"),
-    retry=Retry(20, max=1),  # patient: nothing is lost while this service starts
+    retry=Retry(60, max=1),  # patient: no order is lost while this service is away for a moment
     timeout=5,
 )
 

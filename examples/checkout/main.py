@@ -16,6 +16,7 @@ from typing import Any
 from processes import Processes, ProcessFailed, free_port, processes
 from service import FLOW, say
 
+from flow_core import connect
 from flow_core.errors import StepFailed
 from flow_core.service.client import RemoteFlow
 from flow_core.service.remote import RemoteExecution
@@ -98,14 +99,9 @@ async def main(store: str) -> None:
     async with processes() as children:
         await children.nats(ports["nats"])
         await children.python("flow_server.py", server, "--store", store, *places)
-        async with RemoteFlow(f"grpc://{server}", patience=30) as flow:
-            await flow.flows()  # is repeated until the server is there, for as long as it has patience
-            changes = flow.watch(FLOW, since=0)
-            for file, place in (("mail.py", nats), ("payment.py", str(ports["payment"]))):
-                await children.python(file, f"grpc://{server}", place)
-                change = await anext(changes)
-                say("shop", f"revision {change.revision}: {change.owner} registered {', '.join(change.created)}")
-            await changes.aclose()
+        await children.python("mail.py", f"grpc://{server}", nats)
+        await children.python("payment.py", f"grpc://{server}", str(ports["payment"]))
+        async with connect(f"grpc://{server}") as flow:
             await story(flow, children, ("inventory.py", f"grpc://{server}", str(ports["inventory"])))
     say("shop", "all processes have ended")
 

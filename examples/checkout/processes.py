@@ -4,6 +4,7 @@ Lives here: starting and ending them. Does not live here: which (``main.py``).
 """
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -28,6 +29,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _one_byte(pipe: int) -> None:
+    """Wait until something comes out of a pipe, or its other end is closed."""
+    with open(pipe, "rb", buffering=0) as file:
+        file.read(1)
+
+
 class Processes:
     """Made by `processes`."""
 
@@ -38,8 +45,15 @@ class Processes:
         self._children: list[tuple[str, asyncio.subprocess.Process, signal.Signals]] = []
 
     async def python(self, file: str, *arguments: str) -> None:
-        """Start a program of this folder."""
-        self._keep(file, await asyncio.create_subprocess_exec(sys.executable, str(HERE / file), *arguments))
+        """Start a program of this folder, and return when it says that it is ready (or has ended)."""
+        heard, said = os.pipe()
+        try:
+            environment = {**os.environ, "READY_FD": str(said)}
+            command = (sys.executable, str(HERE / file), *arguments)
+            self._keep(file, await asyncio.create_subprocess_exec(*command, env=environment, pass_fds=[said]))
+        finally:
+            os.close(said)  # it has its own, which ends with it
+        await asyncio.to_thread(_one_byte, heard)
 
     async def nats(self, port: int) -> None:
         """Start a nats-server and return when it serves. It says so on stderr."""

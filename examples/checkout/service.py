@@ -1,6 +1,7 @@
 """What the processes of the shop share: how they speak, end, and register. Nothing of what any of them does."""
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -28,6 +29,14 @@ def stop_signal() -> asyncio.Event:
 async def register(flow: RemoteFlow, owner: str, step: Step) -> None:
     """Put a step into the flow. What is there already stays; what an older version registered is replaced."""
     try:
-        await flow.create_step(FLOW, step, owner=owner)
+        revision = await flow.create_step(FLOW, step, owner=owner)
     except DuplicateStep:
-        await flow.replace_step(FLOW, step.id, step)
+        revision = await flow.replace_step(FLOW, step.id, step)
+    say(owner, f"registered {step.id}: flow {FLOW!r} is at revision {revision}")
+    ready()
+
+
+def ready() -> None:
+    """Tell who started this process that it does its work from now on; nobody when it was started by hand."""
+    if place := os.environ.get("READY_FD"):
+        os.write(int(place), b"1")
