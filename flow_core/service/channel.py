@@ -166,6 +166,10 @@ def failure(target: str, error: Any) -> FlowError:
             except (ProtobufError, ValueError):
                 break
     code, details = error.code().name, (error.details() or "no details")[:1_000]
+    if (
+        code == "INTERNAL" and details == "Internal error from Core"
+    ):  # how grpc.aio says that a write met a closed stream
+        code, details = "UNAVAILABLE", "the stream was ended"
     message = f"{target}: {code}: {details}"
     if code == "RESOURCE_EXHAUSTED" and "larger than max" in details:
         return PayloadError(message, fix=f"the limit of a message is {MAX_MESSAGE} bytes")

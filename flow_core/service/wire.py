@@ -8,9 +8,10 @@ A stranger's bytes are parsed here and not by gRPC, which would answer INTERNAL 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -24,6 +25,9 @@ from flow_core.service.methods import Method
 
 __all__ = ["handler_of"]
 
+#: Seconds that the last message of a stream may take once the stream has failed.
+SETTLE: Final = 5.0
+
 log = logging.getLogger(__name__)
 Context = Any
 
@@ -34,17 +38,18 @@ def handler_of(hub: Hub, method: Method, handle: Callable[..., Any]) -> Any:
         return grpc.stream_stream_rpc_method_handler(_both_ways(hub, method, handle), response_serializer=_bytes)
     if method.stream_out:
         return grpc.unary_stream_rpc_method_handler(_outwards(hub, method, handle), response_serializer=_bytes)
-    return grpc.unary_unary_rpc_method_handler(_unary(hub, method, handle), response_serializer=_bytes)
+    return grpc.unary_unary_rpc_method_handler(_unary(hub, method, handle))
 
 
 def _bytes(reply: Any) -> bytes:
-    return reply if type(reply) is bytes else reply.SerializeToString()
+    data: bytes = reply.SerializeToString()
+    return data
 
 
 def _unary(hub: Hub, method: Method, handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     name, parse, allow = method.name, method.request.FromString, hub.guard.allow
 
-    async def call(data: bytes, context: Context) -> Any:
+    async def call(data: bytes, context: Context) -> bytes | None:
         try:
             try:
                 request = parse(data)
@@ -53,9 +58,11 @@ def _unary(hub: Hub, method: Method, handle: Callable[..., Awaitable[Any]]) -> C
             principal = await allow(context, name, request)
             if hub.draining:
                 _refuse_new(method)
-            return await handle(principal, request)
+            reply = await handle(principal, request)
+            return reply if type(reply) is bytes else reply.SerializeToString()
         except Exception as error:
-            return await _fail(method, context, error)
+            await _fail(method, context, error)
+            return None
 
     return call
 
@@ -66,7 +73,7 @@ def _outwards(hub: Hub, method: Method, handle: Callable[..., AsyncIterator[Any]
             request = _parsed(method, data)
             principal = await hub.guard.allow(context, method.name, request)
             async for reply in handle(principal, request):
-                await context.write(reply)
+                await _write(context, reply)
         except Exception as error:
             await _fail(method, context, error)
 
@@ -79,14 +86,57 @@ def _both_ways(hub: Hub, method: Method, handle: Callable[..., Awaitable[None]])
             data = await context.read()
             return None if data is grpc.aio.EOF else _parsed(method, data)
 
+        out = _Out(context)
         try:
             principal = await hub.guard.allow(context, method.name, None)
-            _refuse_new(method) if hub.draining else None
-            await handle(hub, principal, read, context.write)
+            if hub.draining:
+                _refuse_new(method)
+            await handle(hub, principal, read, out.write)
+            await out.settle()
         except Exception as error:
+            await out.settle()
             await _fail(method, context, error)
 
     return call
+
+
+class _GoneError(Exception):
+    """The other end has gone: nobody is there to hear of an error."""
+
+
+async def _write(context: Context, reply: Any) -> None:
+    try:
+        await context.write(reply)
+    except Exception as error:  # of grpc's core, of a class that has no public name
+        raise _GoneError from error
+
+
+class _Out:
+    """The way out of a stream on which tasks write. A write that was begun ends, whatever becomes of its task.
+
+    gRPC takes no status while a message is on its way.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._last: asyncio.Task[None] | None = None
+
+    async def write(self, reply: Any) -> None:
+        """Write a message; one at a time."""
+        self._last = asyncio.get_running_loop().create_task(_write(self._context, reply))
+        self._last.add_done_callback(_heard)
+        await asyncio.shield(self._last)
+
+    async def settle(self) -> None:
+        """Wait for the last write, for as long as a client may reasonably take to read."""
+        if self._last is not None and not self._last.done():
+            await asyncio.wait((self._last,), timeout=SETTLE)
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    """Whoever waited for it may be gone: its error is not news then."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _parsed(method: Method, data: bytes) -> Any:
@@ -108,8 +158,8 @@ def _refuse_new(method: Method) -> None:
 
 async def _fail(method: Method, context: Context, error: Exception) -> None:
     """End the call with the status of an error."""
-    if isinstance(error, grpc.RpcError | grpc.aio.AbortError | grpc.aio.UsageError):
-        raise error  # the other end has gone
+    if isinstance(error, _GoneError):
+        return
     if not isinstance(error, FlowError):
         log.error("%s failed", method.name, exc_info=error)
         error = InternalError(

@@ -19,9 +19,12 @@ PATIENCE = 20
 @asynccontextmanager
 async def serving(flow=None, *, service=None, **options):
     """(server, RemoteFlow) of a new server, for ``flow`` or a new one."""
-    async with flow or Flow() as own, FlowServer(own, **options) as server:
-        async with connect(server.url, service=service) as remote:
-            yield server, remote
+    async with (
+        flow or Flow() as own,
+        FlowServer(own, **options) as server,
+        connect(server.url, service=service) as remote,
+    ):
+        yield server, remote
 
 
 async def value_of(thing):

@@ -116,7 +116,11 @@ def test_options_hold_for_each_and_without_waiting_the_start_is_told():
         await client.create_step("late", local("same", after="never"))
         async for outcome in client.execute_many("late", [b""], unresolved="fail"):
             assert type(outcome.error) is errors.UnresolvedSteps
-        server.flow.bind("stuck", lambda value: asyncio.Event().wait())
+
+        async def stuck(value):
+            await asyncio.Event().wait()
+
+        server.flow.bind("stuck", stuck)
         await client.create_step("g", local("stuck"))
         started = [outcome async for outcome in client.execute_many("g", [b"", b""], async_=True, timeout=600)]
         assert [outcome.status for outcome in started] == [Status.RUNNING] * 2

@@ -17,7 +17,9 @@ def described():
 
 
 def test_every_method_of_the_schema_has_a_row_and_none_has_two():
-    assert [(service, method.name) for service, method in described()] == [(m.service, m.name) for m in METHODS.values()]
+    assert [(service, method.name) for service, method in described()] == [
+        (m.service, m.name) for m in METHODS.values()
+    ]
     assert tuple(dict.fromkeys(service for service, _ in described())) == SERVICES
 
 
@@ -25,7 +27,7 @@ def test_every_method_of_the_schema_has_a_row_and_none_has_two():
 def test_a_row_says_what_the_schema_says(service, method):
     row = METHODS[method.name]
     assert row.path == f"/{service}/{method.name}"
-    assert (row.request.DESCRIPTOR, row.reply.DESCRIPTOR) == (method.input_type, method.output_type)
+    assert (method.input_type, method.output_type) == (row.request.DESCRIPTOR, row.reply.DESCRIPTOR)
     streams = getattr(method, "client_streaming", row.stream_in), getattr(method, "server_streaming", row.stream_out)
     assert streams == (row.stream_in, row.stream_out)
 

@@ -128,7 +128,9 @@ def test_calls_are_shared_by_instances_and_none_gets_more_than_it_takes():
             runs = [await client.execute("shop", async_=True) for _ in range(20)]
             await until(lambda: now == {0: 3, 1: 3})
             explained = [str(await client.executor.explain("shop", run.id)) for run in runs]
-            assert sum("step 'charge' waits for service 'payment', busy with 6 calls" in text for text in explained) == 14
+            assert (
+                sum("step 'charge' waits for service 'payment', busy with 6 calls" in text for text in explained) == 14
+            )
             gate.set()
             for run in runs:
                 await run
@@ -316,12 +318,15 @@ def test_what_a_durable_flow_left_unfinished_waits_for_its_service(tmp_path):
                 await client.create_step("shop", CALL, owner="payment")
                 run = await client.execute("shop", b"3", async_=True)
             await flow.executor.stop(0)
-        async with Flow(store=store, rpc=ServedClients()) as flow, FlowServer(flow) as server:
-            async with connect(server.url, service="payment") as client:
-                text = str(await client.executor.explain("shop", run.id))
-                assert "waits for service 'payment', away for" in text
-                async with client.serve(handlers={"charge": lambda data, headers: data}):
-                    assert await client.executor.wait("shop", run.id) is Status.SUCCESS
+        async with (
+            Flow(store=store, rpc=ServedClients()) as flow,
+            FlowServer(flow) as server,
+            connect(server.url, service="payment") as client,
+        ):
+            text = str(await client.executor.explain("shop", run.id))
+            assert "waits for service 'payment', away for" in text
+            async with client.serve(handlers={"charge": lambda data, headers: data}):
+                assert await client.executor.wait("shop", run.id) is Status.SUCCESS
 
     aio.run(main())
 
@@ -331,7 +336,10 @@ def test_a_new_version_of_a_service_puts_its_steps_in_place_of_the_old_ones():
         async with client.serve("shop", Step("charge", charge), keep=True):
             pass
         async with client.serve("shop", Step("charge", charge, timeout=5.0), Step("more", charge)):
-            assert [(step.id, step.timeout) for step in await client.lookup("shop")] == [("charge", 5.0), ("more", None)]
+            assert [(step.id, step.timeout) for step in await client.lookup("shop")] == [
+                ("charge", 5.0),
+                ("more", None),
+            ]
 
     play(scenario)
 

@@ -27,7 +27,8 @@ async def take(stream, count):
         async for one in stream:
             found.append(one)
             if len(found) == count:
-                return found
+                break
+    return found
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -149,7 +150,7 @@ def test_the_audit_log_comes_in_pages():
     play(scenario)
 
 
-# --- owners -------------------------------------------------------------------------------------------------------------
+# --- owners -----------------------------------------------------------------------------------------------------------
 
 
 def test_registering_again_changes_nothing_and_another_owner_is_refused(flow):
