@@ -98,7 +98,7 @@ def test_an_outage_is_retried_with_the_same_key_and_explained_meanwhile(lines):
     assert [found and found[1] for found in charges] == ["1", "2", "3"]
     assert len({found and found[2] for found in charges}) == 1
     explained = "\n".join(said(told, "explain"))
-    assert re.search(r"step 'charge' is retried in [01][.0-9]* s, attempt [23], .*status 503: the bank is back", explained)
+    assert re.search(r"'charge' is retried in [01][.0-9]* s, attempt [23], .*status 503: the bank is back", explained)
     assert "step 'confirm' waits for 'charge'" in explained
     assert "result: order 2, charged" in said(told, "shop")
     assert moves(told)[2:4] == ["charge, attempt 3: RUNNING", "charge, attempt 3: SUCCESS"]
