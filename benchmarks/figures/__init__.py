@@ -23,6 +23,7 @@ NAMES = (
     "postgres",
     "durability",
     "rpc",
+    "service",
     "telemetry",
 )
 

@@ -23,7 +23,7 @@ __all__ = ["ExecutionMethods", "fill_reply", "move_of", "options_of", "value_of"
 
 #: Executions of a page, at most.
 LARGEST_PAGE: Final = 1_000
-SUCCESS: Final = int(Status.SUCCESS)
+SUCCESS: Final[Any] = int(Status.SUCCESS)
 #: Numbers of the statuses that exist.
 STATUSES: Final = frozenset(int(status) for status in Status)
 
@@ -168,15 +168,17 @@ def options_of(request: pb.ExecuteRequest) -> dict[str, Any]:
 def fill_reply(reply: pb.ExecuteReply, execution: Any) -> pb.ExecuteReply:
     """Write down how an execution stands."""
     reply.id = execution.id
-    status = execution.status
-    reply.status = status
-    if status == SUCCESS:
+    error = execution.error
+    if error is None and execution.over:
+        reply.status = SUCCESS
         try:
             reply.data, reply.json = encode_outcome(execution.response, "result")
-        except PayloadError as error:
-            reply.error.CopyFrom(info_of(error))
-    elif execution.error is not None:
-        reply.error.CopyFrom(info_of(execution.error))
+        except PayloadError as unfit:
+            reply.error.CopyFrom(info_of(unfit))
+        return reply
+    reply.status = _wire(execution.status)
+    if error is not None:
+        reply.error.CopyFrom(info_of(error))
     return reply
 
 

@@ -1,7 +1,7 @@
 """`Lookups`: the replies to Lookup, put together from steps that are encoded once.
 
 A flow of ten thousand steps is a message of a megabyte, and changes by a step at a time: what did not change is not
-encoded again.
+encoded again, and a change costs as much as its own steps.
 
 Lives here: the frames of the wire format (https://protobuf.dev/programming-guides/encoding/) and their cache. Does not
 live here: the encoding of a step (``proto/encoding.py``).
@@ -10,9 +10,9 @@ live here: the encoding of a step (``proto/encoding.py``).
 from __future__ import annotations
 
 from flow_core import Step
-from flow_core.errors import UnknownFlow
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.encoding import encode_step
+from flow_core.records import Changed
 from flow_core.service.hub import Hub
 
 __all__ = ["Lookups"]
@@ -22,14 +22,31 @@ STEPS_TAG = b"\x12"
 
 
 class _Flow:
-    """What is encoded of one flow. ``frames``: step id -> (step, owner, its frame)."""
+    """What is encoded of one flow.
 
-    __slots__ = ("frames", "reply", "version")
+    Attributes:
+        frames: step id -> its frame, in the order of the flow; empty for those that are not encoded.
+        dirty: the steps that are not encoded.
+        reply: of the revision, empty when it has to be put together.
+    """
 
-    def __init__(self) -> None:
-        self.frames: dict[str, tuple[Step, str, bytes]] = {}
-        self.version: tuple[int, int] = (-1, -1)
+    __slots__ = ("dirty", "frames", "reply", "revision")
+
+    def __init__(self, revision: int, steps: list[Step]) -> None:
+        self.revision = revision
+        self.frames = {step.id: b"" for step in steps}
+        self.dirty = {step.id: step for step in steps}
         self.reply = b""
+
+    def change(self, change: Changed) -> None:
+        """Take in the next change. A step that takes the place of one of the same id keeps the place."""
+        self.revision, self.reply = change.revision, b""
+        if change.deleted and not (change.created and change.created[0].id == change.deleted):
+            del self.frames[change.deleted]
+            self.dirty.pop(change.deleted, None)
+        for step in change.created:
+            self.frames[step.id] = b""
+            self.dirty[step.id] = step
 
 
 class Lookups:
@@ -38,44 +55,34 @@ class Lookups:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._flows: dict[str, _Flow] = {}
-        #: How often an owner vanished or came back.
-        self._moves = 0
-        hub.owners.listen(self._moved)
+        hub.flow.on_change(self._changed)
+        hub.owners.listen(lambda owner, here: self._flows.clear())  # whether its steps are available is in them
 
-    def _moved(self, owner: str, here: bool) -> None:
-        self._moves += 1
+    def _changed(self, change: Changed) -> None:
+        known = self._flows.get(change.flow)
+        if known is None:
+            return
+        if change.revision == known.revision + 1:
+            known.change(change)
+        else:
+            del self._flows[change.flow]
 
     async def reply(self, name: str) -> bytes:
         """An encoded LookupReply. Raises `UnknownFlow`, and `EncodeError` for a step of this process alone."""
         flow = self._hub.flow
-        try:
-            steps = await flow.lookup(name)
-        except UnknownFlow:
-            self._flows.pop(name, None)
-            raise
-        version = (await flow.revision(name), self._moves)
-        known = self._flows.setdefault(name, _Flow())
-        if known.version != version:
-            if known.version[1] != self._moves:
-                known.frames.clear()
-            known.reply = self._encode(steps, known, name, version[0])
-            known.version = version
+        known = self._flows.get(name)
+        revision = await flow.revision(name)
+        if known is None or known.revision != revision:
+            known = self._flows[name] = _Flow(revision, await flow.lookup(name))
+        if not known.reply:
+            if known.dirty:
+                owners = flow.owners(name)
+                for id_, step in known.dirty.items():
+                    known.frames[id_] = self._frame(step, owners.get(id_, ""))
+                known.dirty.clear()
+            head = pb.LookupReply(revision=revision).SerializeToString()
+            known.reply = b"".join((head, *known.frames.values()))
         return known.reply
-
-    def _encode(self, steps: list[Step], known: _Flow, name: str, revision: int) -> bytes:
-        owners, present = self._hub.flow.owners(name), known.frames
-        frames: dict[str, tuple[Step, str, bytes]] = {}
-        parts = [pb.LookupReply(revision=revision).SerializeToString()]
-        for step in steps:
-            id_ = step.id
-            owner = owners.get(id_, "")
-            frame = present.get(id_)
-            if frame is None or frame[0] is not step or frame[1] != owner:
-                frame = (step, owner, self._frame(step, owner))
-            frames[id_] = frame
-            parts.append(frame[2])
-        known.frames = frames
-        return b"".join(parts)
 
     def _frame(self, step: Step, owner: str) -> bytes:
         owned = pb.OwnedStep(step=encode_step(step), owner=owner, available=self._hub.owners.available(owner))

@@ -7,7 +7,6 @@ methods do, the security (``guard.py`` and what it names), how a call runs (``wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self
 
@@ -54,6 +53,16 @@ class Tls(Protocol):
 
     def credentials(self) -> Any:
         """gRPC's server credentials."""
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # of grpc, which has no types
+    """Finds the handler of a path: one look-up, for all services."""
+
+    def __init__(self, handlers: dict[str, Any]) -> None:
+        self._handlers = handlers
+
+    def service(self, details: Any) -> Any:
+        return self._handlers.get(details.method)
 
 
 class FlowServer:
@@ -139,8 +148,7 @@ class FlowServer:
         await hub.owners.attach(hub.flow, expecting=hub.served.fallback is None)
         hub.served.attached(self._owner_of)
         server = grpc.aio.server(options=OPTIONS)
-        for service, handlers in self._handlers().items():
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        server.add_generic_rpc_handlers((_Handlers(self._handlers()),))
         await self._add_standard_services(server)
         try:
             if self._tls is None:
@@ -200,17 +208,17 @@ class FlowServer:
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
-    def _handlers(self) -> Mapping[str, dict[str, Any]]:
-        """Service -> method -> handler, of every method of the table."""
+    def _handlers(self) -> dict[str, Any]:
+        """Path -> handler, of every method of the table."""
         hub = self._hub
         streams: dict[str, Any] = {"Serve": serve, "ExecuteMany": execute_many}
         rooms = (FlowMethods(hub), ExecutionMethods(hub), WatchMethods(hub))
-        found: dict[str, dict[str, Any]] = {service: {} for service in SERVICES}
+        found = {}
         for name, method in METHODS.items():
             handle = streams.get(name) or next(
                 getattr(room, method.python) for room in rooms if hasattr(room, method.python)
             )
-            found[method.service][name] = handler_of(hub, method, handle)
+            found[method.path] = handler_of(hub, method, handle)
         return found
 
     async def _add_standard_services(self, server: Any) -> None:

@@ -38,17 +38,18 @@ def handler_of(hub: Hub, method: Method, handle: Callable[..., Any]) -> Any:
         return grpc.stream_stream_rpc_method_handler(_both_ways(hub, method, handle), response_serializer=_bytes)
     if method.stream_out:
         return grpc.unary_stream_rpc_method_handler(_outwards(hub, method, handle), response_serializer=_bytes)
-    return grpc.unary_unary_rpc_method_handler(_unary(hub, method, handle), response_serializer=_bytes)
+    return grpc.unary_unary_rpc_method_handler(_unary(hub, method, handle))
 
 
 def _bytes(reply: Any) -> bytes:
-    return reply if type(reply) is bytes else reply.SerializeToString()
+    data: bytes = reply.SerializeToString()
+    return data
 
 
 def _unary(hub: Hub, method: Method, handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     name, parse, allow = method.name, method.request.FromString, hub.guard.allow
 
-    async def call(data: bytes, context: Context) -> Any:
+    async def call(data: bytes, context: Context) -> bytes | None:
         try:
             try:
                 request = parse(data)
@@ -57,9 +58,11 @@ def _unary(hub: Hub, method: Method, handle: Callable[..., Awaitable[Any]]) -> C
             principal = await allow(context, name, request)
             if hub.draining:
                 _refuse_new(method)
-            return await handle(principal, request)
+            reply = await handle(principal, request)
+            return reply if type(reply) is bytes else reply.SerializeToString()
         except Exception as error:
-            return await _fail(method, context, error)
+            await _fail(method, context, error)
+            return None
 
     return call
 
