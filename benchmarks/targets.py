@@ -29,6 +29,9 @@ POSTGRES = "PostgreSQL >= 15,000 durable steps/s on one local server"
 LONELY = "one lonely durable execution: at most two fsyncs of latency a step"
 IMPORT = "`import flow_core` <= 80 ms over a bare interpreter, numpy included"
 
+UNARY = "unary Execute: >= 85 % of a bare grpc.aio server with the same messages, 64 in flight"
+MANY = "ExecuteMany: >= 100,000 executions/s of an 8-step flow over loopback"
+LOOKUP = "lookups p99 < 10 ms while 50 clients change 10,000 steps of one flow, and no update is lost"
 TELEMETRY = "metrics and spans cost nothing when off: no difference between never imported and stopped"
 RPC = "an execution of one call costs <= 5 % of the bare client's throughput, 64 in flight"
 
@@ -73,6 +76,10 @@ TARGETS = (
     Target("durability.commits_per_step", "<=", 2, "fsyncs", LONELY),
     Target("postgres.steps_s", ">=", 15_000, "1/s", POSTGRES),
     Target("imports.with_numpy_ms", "<=", 80, "ms", IMPORT),
+    Target("service.unary_ratio", ">=", 0.85, "x", UNARY),
+    Target("service.many_per_s", ">=", 100_000, "/s", MANY),
+    Target("service.lookup_p99_ms", "<=", 10, "ms", LOOKUP),
+    Target("service.lost_updates", "<=", 0, "", LOOKUP),
     *(Target(f"rpc.{kind}_{of}", ">=", 0.95, "x", RPC) for kind in ("grpc", "http") for of in ("ratio", "steps_ratio")),
     Target("telemetry.stopped_ratio", ">=", 0.98, "x", TELEMETRY),
 )

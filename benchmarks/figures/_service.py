@@ -1,8 +1,9 @@
 """The processes of the service figure: ``python -m benchmarks.figures._service``.
 
 Without arguments the server: it serves the flows ``one`` (a step that answers with what it gets) and ``small`` (8 such
-steps) as a `FlowServer`, and beside it a bare grpc.aio server that answers with what it gets, in the same process. It
-prints both ports and ends when standard input does. With a port as argument: a client that looks flows up there.
+steps) as a `FlowServer`, and beside it a bare grpc.aio server with the same messages that answers with what it gets, in
+the same process. It prints both ports and ends when standard input does. With a port as argument: a client that looks
+flows up there.
 """
 
 import asyncio
@@ -25,11 +26,15 @@ class Echo(grpc.GenericRpcHandler):
         return HANDLER
 
 
-async def answer(data, context):
-    return data
+async def answer(request, context):
+    return pb.ExecuteReply(id="019ac1f0-0000-7000-8000-000000000000", status=pb.SUCCESS, data=request.data)
 
 
-HANDLER = grpc.unary_unary_rpc_method_handler(answer)
+HANDLER = grpc.unary_unary_rpc_method_handler(
+    answer,
+    request_deserializer=pb.ExecuteRequest.FromString,
+    response_serializer=pb.ExecuteReply.SerializeToString,
+)
 
 
 def small_steps():

@@ -1,8 +1,9 @@
 """What the network service costs: a client process and a server process, over loopback.
 
 `unary_ratio`: unary calls of `Execute`, for a flow of one step that answers with what it gets, over calls of a bare
-grpc.aio server that does the same, in the same process, 64 in flight, in turns; the median of the rounds. `many_per_s`:
-executions of an 8-step flow over one stream of `ExecuteMany`, by the client of the package, each outcome read.
+grpc.aio server that takes and gives the same messages and does nothing else, in the same process, 64 in flight, in
+turns; the median of the rounds. `many_per_s`: executions of an 8-step flow over one stream of `ExecuteMany`, by the
+client of the package, each outcome read.
 `lookup_p99_ms`: lookups from another process while 50 clients register, replace and delete 10,000 steps of one flow as
 fast as the server takes them; of another flow of 8 steps, and (`big_`) of the flow that they change.
 """

@@ -38,7 +38,9 @@ class ExecutionMethods:
 
     async def execute(self, principal: Principal, request: pb.ExecuteRequest) -> pb.ExecuteReply:
         """Start an execution; wait for its end when asked to. It goes on when the caller goes away."""
-        execution = await self._flow.execute(request.flow, value_of(request), async_=True, **options_of(request))
+        options = options_of(request)
+        value = value_of(request) if request.json else request.data
+        execution = await self._flow.execute(request.flow, value, async_=True, **options)
         if not execution.over:
             self._hub.guard.started(principal, execution)
             if request.wait:

@@ -9,6 +9,9 @@ live here: the encoding of a step (``proto/encoding.py``).
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+
 from flow_core import Step
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.encoding import encode_step
@@ -19,6 +22,8 @@ __all__ = ["Lookups"]
 
 #: Tag of the field `steps` of LookupReply: number 2, wire type 2 (length-delimited).
 STEPS_TAG = b"\x12"
+#: Steps that are encoded before other tasks get their turn.
+TURN = 64
 
 
 class _Flow:
@@ -70,19 +75,26 @@ class Lookups:
     async def reply(self, name: str) -> bytes:
         """An encoded LookupReply. Raises `UnknownFlow`, and `EncodeError` for a step of this process alone."""
         flow = self._hub.flow
-        known = self._flows.get(name)
-        revision = await flow.revision(name)
-        if known is None or known.revision != revision:
-            known = self._flows[name] = _Flow(revision, await flow.lookup(name))
-        if not known.reply:
+        while True:
+            known = self._flows.get(name)
+            revision = await flow.revision(name)
+            if known is None or known.revision != revision:
+                known = self._flows[name] = _Flow(revision, await flow.lookup(name))
             if known.dirty:
-                owners = flow.owners(name)
-                for id_, step in known.dirty.items():
-                    known.frames[id_] = self._frame(step, owners.get(id_, ""))
-                known.dirty.clear()
-            head = pb.LookupReply(revision=revision).SerializeToString()
-            known.reply = b"".join((head, *known.frames.values()))
-        return known.reply
+                self._encode_some(known, flow.owners(name))
+            if not known.dirty and not known.reply:
+                head = pb.LookupReply(revision=revision).SerializeToString()
+                known.reply = b"".join((head, *known.frames.values()))
+            if not known.dirty:
+                return known.reply
+            await asyncio.sleep(0)  # the first look-up of a large flow: others get their turn
+
+    def _encode_some(self, known: _Flow, owners: Mapping[str, str]) -> None:
+        while known.dirty:
+            id_, step = known.dirty.popitem()
+            known.frames[id_] = self._frame(step, owners.get(id_, ""))
+            if not len(known.dirty) % TURN:
+                return
 
     def _frame(self, step: Step, owner: str) -> bytes:
         owned = pb.OwnedStep(step=encode_step(step), owner=owner, available=self._hub.owners.available(owner))

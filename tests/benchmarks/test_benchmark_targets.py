@@ -64,6 +64,7 @@ def good_rows():
         figure("growth", ratio=4),
         figure("register", forward_s=1, backward_s=1),
         figure("imports", with_numpy_ms=80),
+        figure("service", unary_ratio=0.85, many_per_s=100_000, lookup_p99_ms=10, lost_updates=0),
         figure("rpc", grpc_ratio=0.95, http_ratio=0.95, grpc_steps_ratio=0.95, http_steps_ratio=0.95),
         figure("telemetry", stopped_ratio=0.98),
     ]
