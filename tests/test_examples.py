@@ -23,6 +23,9 @@ TOLD = {
 @pytest.mark.skipif(not EXAMPLES.exists(), reason="the examples are not beside the tests")
 def test_every_example_is_listed_here():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(TOLD)
+    # Folders have tests of their own: test_plugin_example.py, examples/test_checkout.py, service/test_node.py.
+    folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == {"plugin", "checkout", "node-service"}
 
 
 @pytest.mark.skipif(not EXAMPLES.exists(), reason="the examples are not beside the tests")

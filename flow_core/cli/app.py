@@ -33,7 +33,7 @@ def build_app() -> App:
     """The application. A new one each time: nothing is global."""
     app = App(
         name="flow-core", help="An embeddable workflow engine.", help_epilogue=EPILOGUE, version=__version__,
-        default_parameter=Parameter(negative_iterable="", consume_multiple=True), help_format="plaintext",
+        default_parameter=Parameter(negative_iterable=""), help_format="plaintext",
     )  # fmt: skip
     for name, line in basic.COMMANDS.items():
         app.command(_basic(name, line), name=name, help=line)

@@ -32,8 +32,8 @@ class Made:
     topic: Annotated[str | None, Parameter(help="or it publishes here")] = None
     reply: Annotated[bool, Parameter(negative="", help="... and waits for one reply")] = False
     run_flow: Annotated[str | None, Parameter(help="or it executes this flow")] = None
-    after: Annotated[list[str] | None, Parameter(help="steps that it runs after")] = None
-    before: Annotated[list[str] | None, Parameter(help="steps that it runs before")] = None
+    after: Annotated[list[str] | None, Parameter(help="steps that it runs after", consume_multiple=True)] = None
+    before: Annotated[list[str] | None, Parameter(help="steps that it runs before", consume_multiple=True)] = None
     input: Annotated[str | None, Parameter(help="name of the output that is its input")] = None
     output: Annotated[str | None, Parameter(help="name of its output; its id when left out")] = None
     retries: Annotated[int | None, Parameter(help="attempts after the first one")] = None

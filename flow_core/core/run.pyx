@@ -120,8 +120,11 @@ cdef class Run(Slab):
         if self.plan is None:
             return
         cdef Graph g = self.plan.graph
-        if self.driver is not None:
-            self.now = self.driver.time             # they end now, not when the driver last went on with it
+        try:
+            if self.driver is not None:
+                self.now = self.driver.time         # they end now, not when the driver last went on with it
+        except MemoryError:
+            pass                                    # and they do end
         self.fill(self.count)
         for v in range(self.count):
             if self.steps[v].apart == HELD:         # it has its outcome, which counts

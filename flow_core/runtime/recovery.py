@@ -137,7 +137,7 @@ class Recovery:
 
     def take_again(self, run: Execution) -> None:
         """The store could not keep what an execution did: go on from what it kept, as often as after crashes."""
-        self._again = {id: count for id, count in self._again.items() if self._executor.known(id) is not None}
+        self._again = {name: count for name, count in self._again.items() if self._executor.known(name) is not None}
         again = self._again.get(run.id, 0) + 1
         if again > self._most_recoveries:
             del self._again[run.id]

@@ -186,6 +186,6 @@ def test_a_long_lived_executor_keeps_nothing_of_what_is_over():
             assert len(flow.executor.driver.kept) == 10
             assert len(flow.executor._directory.named) <= 10
             assert not performer._timers and not performer._handles and not keeper.waiting and not keeper._children
-            assert len(keeper._tasks) <= 1 and len(flow._catalog._past) == 0
+            assert len(keeper._tasks) <= 1 and len(flow._catalog._past._kept) == 0
 
     play(main())

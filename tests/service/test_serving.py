@@ -61,7 +61,7 @@ def test_a_handler_of_bytes_gets_the_headers():
 
 def test_fallback_and_compensation_run_there_too():
     async def scenario(server, client):
-        undone, broken = [], lambda value: {}["stock"]
+        undone, broken = [], lambda value: 1 / 0
         first = Step("first", lambda value: "done", compensation=undone.append)
         second = Step("second", broken, after="first", fallback=Fallback(lambda value: "saved"))
         async with client.serve("shop", first, second):
