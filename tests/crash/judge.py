@@ -6,7 +6,7 @@ there must not be done again by those who come after; at the end everything has 
 Lives here: the rules. Does not live here: where things are read (``places.py``, ``ledger.py``).
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from flow_core.records import AttemptFailed, Compensated, ExecutionEnded, ExecutionStarted, Paused, Resumed, StepEnded
@@ -62,8 +62,10 @@ class Judge:
         self.alone = alone
         #: Execution -> records, of those that had ended when it looked.
         self.over = {}
-        #: (execution, step) -> the records that must stay and must not be made again, as of the last look.
-        self.outcomes, self.compensated, self.failed = {}, set(), set()
+        #: Execution -> step -> the outcome that must stay and must not be made again, as of the last look.
+        self.outcomes = defaultdict(dict)
+        #: (execution, step) that is undone, (execution, step, attempt) that is known to have failed.
+        self.compensated, self.failed = set(), set()
         self.paused = set()
         self.effects = []
 
@@ -106,7 +108,7 @@ class Judge:
         if activity == COMPENSATION:
             again = (id_, step) in self.compensated
         else:
-            again = (id_, step) in self.outcomes or (activity == ATTEMPT and (id_, step, attempt) in self.failed)
+            again = step in self.outcomes[id_] or (activity == ATTEMPT and (id_, step, attempt) in self.failed)
         if again or id_ in self.over:
             self.blame("rerun", f"{what}: its outcome was recorded before")
         if self.alone and (id_, step, activity, attempt) in within:
@@ -138,7 +140,7 @@ class Judge:
             self.once_each(id_, records)
             for record in records:
                 if isinstance(record, StepEnded):
-                    self.outcomes.setdefault((id_, record.step), record)
+                    self.outcomes[id_].setdefault(record.step, record)
                 elif isinstance(record, Compensated):
                     self.compensated.add((id_, record.step))
                 elif isinstance(record, AttemptFailed):
@@ -159,8 +161,8 @@ class Judge:
         if ends and not isinstance(records[-1], ExecutionEnded):
             self.blame("wrong", f"{id_}: {records[-1]} after its end")
         now = {record.step: record for record in records if isinstance(record, StepEnded)}
-        for (known, step), record in [*self.outcomes.items()] if self.alone else []:
-            if known == id_ and now.get(step) != record:
+        for step, record in self.outcomes[id_].items() if self.alone else ():
+            if now.get(step) != record:
                 self.blame("lost", f"{id_} {step}: {record} became {now.get(step)}")
 
     # --- at the end ---------------------------------------------------------------------------------------------------
@@ -193,10 +195,11 @@ class Judge:
         start, end = records[0], records[-1]
         shape = SHAPES[start.flow]
         outcomes = {record.step: record for record in records if isinstance(record, StepEnded)}
+        made = {step: tokens(record.output) for step, record in outcomes.items() if record.output is not None}
         self.tally.steps += len(outcomes)
         if not isinstance(end, ExecutionEnded):
             self.blame("lost", f"{id_} of {start.flow} has not ended: {records}")
-            return {}
+            return made
         fails = any(spec.kind == DOOMED for spec in shape.values())
         if end.status != (Status.FAILURE if fails else Status.SUCCESS):
             self.blame("wrong", f"{id_} of {start.flow} ended {Status(end.status).name}: {end.error}")
@@ -207,7 +210,7 @@ class Judge:
         undone = {record.step for record in records if isinstance(record, Compensated) and record.error is None}
         if undone != {step for step, spec in shape.items() if spec.kind == "undone" and fails}:
             self.blame("wrong", f"{id_} of {start.flow} has compensated {undone}")
-        return {step: tokens(record.output) for step, record in outcomes.items() if record.output is not None}
+        return made
 
     def outcome_as_expected(self, id_, record, kind):
         failed = record.status == Status.FAILURE

@@ -61,7 +61,7 @@ def random_kills(place, kills, seed, say=lambda text: None):
     life, following = Life(place, "life-0"), None
     try:
         for number in range(kills):
-            backlog = len({id_ for id_, _ in judge.outcomes} - judge.over.keys())
+            backlog = len(judge.outcomes.keys() - judge.over.keys())
             starts = clients.ask(STARTS if backlog < BACKLOG else 1)
             following = Life(place, f"life-{number + 1}")  # it gets ready meanwhile
             most = rng.randrange(3) if rng.random() < 0.1 else rng.randrange(3, MOST_LINES)
