@@ -34,7 +34,7 @@ FLOORS = {
 # URLs name.
 BESIDE = frozenset({
     ("blocking", "flow"), ("flow", "catalog"), ("flow", "urls"), ("catalog", "news"), ("catalog", "past"),
-    ("cli", "service"),
+    ("cli", "service"), ("cli", "telemetry"),
 })  # fmt: skip
 # Floor 5 shows that the public names are enough; core is public for those who use its classes alone.
 HIDDEN_FROM_THE_TOP = frozenset({"engine", "runtime"})

@@ -80,6 +80,7 @@ def serve(
 
 
 async def _serve(settings: ServeSettings, *, as_json: bool) -> None:
+    from flow_core.service.operations import Operations
     from flow_core.service.server import FlowServer
 
     flow = flow_of(settings)
@@ -88,9 +89,13 @@ async def _serve(settings: ServeSettings, *, as_json: bool) -> None:
         flow, address=settings.listen, guard=guard, tls=tls, plain=settings.plain,
         unavailable="fail" if settings.unavailable == "fail" else "wait",
     )  # fmt: skip
+    pages = None if settings.operations is None else Operations(server, settings.operations, metrics_of(flow))
     with _signals() as asked:
         try:
             await server.start()
+            if pages is not None:
+                pages.start()
+                log.info("health and metrics at %s", pages.url)
             _tell(server, guard, as_json)
             notify("READY=1")
             await asked.wait()
@@ -98,6 +103,8 @@ async def _serve(settings: ServeSettings, *, as_json: bool) -> None:
             notify("STOPPING=1")
             await server.drain(settings.drain)
         finally:
+            if pages is not None:
+                pages.stop()
             await server.stop()
             await flow.stop(0)
     log.info("stopped")
@@ -109,6 +116,19 @@ def _tell(server: Any, guard: Guard, as_json: bool) -> None:
     print(json.dumps(facts) if as_json else f"flow-core serves {server.url}", flush=True)
     if not guard.authenticates:
         log.warning("nobody is asked who they are; that is why only this machine is served")
+
+
+def metrics_of(flow: Flow) -> Any:
+    """A WSGI application with the metrics of a flow; None when prometheus-client is not installed."""
+    try:
+        import prometheus_client
+
+        from flow_core.telemetry.prometheus import ExecutorCollector
+    except ImportError:
+        return None
+    registry = prometheus_client.CollectorRegistry()
+    ExecutorCollector(flow, registry=registry)
+    return prometheus_client.make_wsgi_app(registry)
 
 
 def flow_of(settings: ServeSettings) -> Flow:

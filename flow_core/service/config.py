@@ -93,6 +93,9 @@ class ServeSettings:
     steps: Annotated[int, About("count", "steps that one principal owns")] = 100_000
     executions: Annotated[int, About("count", "executions of one principal that are under way")] = 200_000
     message: Annotated[int, About("count", "bytes of one request, at most 4 MiB")] = 4 * 1024 * 1024
+    operations: Annotated[
+        str | None, About("text", "host:port of /healthz, /readyz and /metrics over HTTP; none: not served")
+    ] = None
     log: Annotated[str, About("debug|info|warning|error", "least level that is logged")] = "info"
 
 
