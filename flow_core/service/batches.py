@@ -11,13 +11,11 @@ import itertools
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import Any, NamedTuple
 
-import grpc.aio
-
 from flow_core.codec import decode_outcome, encode_outcome
 from flow_core.errors import FlowError
 from flow_core.limits import check_count
 from flow_core.proto import flow_pb2 as pb
-from flow_core.service.channel import Channel, failure
+from flow_core.service.channel import EOF, CallError, Channel, failure
 from flow_core.service.errors import error_of
 from flow_core.status import Status
 
@@ -48,7 +46,7 @@ async def execute_many(
     feeder = _Feeder(channel.stream("ExecuteMany"), template, batch, window)
     task = asyncio.get_running_loop().create_task(feeder.feed(requests))
     try:
-        while (replies := await feeder.call.read()) is not grpc.aio.EOF:
+        while (replies := await feeder.call.read()) is not EOF:
             feeder.answered(len(replies.replies))
             for tagged in replies.replies:
                 yield _outcome(tagged.tag, tagged.reply)
@@ -57,7 +55,7 @@ async def execute_many(
         if feeder.failed is None:
             raise
         raise feeder.failed from None
-    except grpc.aio.AioRpcError as error:
+    except CallError as error:
         raise failure(channel.target, error) from None
     finally:
         task.cancel()
@@ -89,7 +87,7 @@ class _Feeder:
                     await self._add(index, request)
             await self._flush()
             await self.call.done_writing()
-        except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+        except (asyncio.InvalidStateError, CallError):
             pass  # the stream is over; who reads it hears why
         except Exception as error:  # of the iterable, or a request that can't be encoded
             self.failed = error

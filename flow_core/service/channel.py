@@ -37,7 +37,11 @@ from flow_core.service.errors import error_of
 from flow_core.service.limits import MAX_MESSAGE
 from flow_core.service.methods import METHODS
 
-__all__ = ["Channel", "backoff", "failure"]
+__all__ = ["EOF", "CallError", "Channel", "backoff", "failure"]
+
+#: What a stream raises when it ends with another status than OK, and what it reads at its end.
+CallError: Final[Any] = grpc.aio.AioRpcError
+EOF: Final[Any] = grpc.aio.EOF
 
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),

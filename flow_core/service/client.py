@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-import grpc.aio
-
 from flow_core import Step
 from flow_core.codec import encode_outcome, encode_value
 from flow_core.errors import FlowError, InvalidOption
@@ -21,7 +19,7 @@ from flow_core.operations.base import OperationRegistry
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.encoding import decode_step, encode_step
 from flow_core.service.batches import Outcome, execute_many
-from flow_core.service.channel import PATIENCE, Channel, failure
+from flow_core.service.channel import PATIENCE, CallError, Channel, failure
 from flow_core.service.offer import Offer
 from flow_core.service.remote import RemoteExecution, RemoteExecutor
 
@@ -180,7 +178,7 @@ class RemoteFlow:
                 yield FlowChange(
                     change.flow, change.revision, tuple(change.created), tuple(change.deleted), change.owner, here
                 )
-        except grpc.aio.AioRpcError as error:
+        except CallError as error:
             raise failure(self.channel.target, error) from None
         finally:
             call.cancel()

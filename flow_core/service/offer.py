@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import grpc.aio
-
 from flow_core import Step
 from flow_core.errors import (
     AuthError,
@@ -28,7 +26,7 @@ from flow_core.errors import (
 )
 from flow_core.limits import check_count, check_id
 from flow_core.proto import flow_pb2 as pb
-from flow_core.service.channel import backoff, failure
+from flow_core.service.channel import EOF, CallError, backoff, failure
 from flow_core.service.endpoints import Handler, answer_of, served
 
 if TYPE_CHECKING:
@@ -154,7 +152,7 @@ class Offer:
             async with asyncio.timeout(FAREWELL):
                 await self._write(self._call, pb.ServeRequest(draining=True))
                 return await self._instances
-        except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError, Unavailable):
+        except (TimeoutError, CallError, asyncio.InvalidStateError, Unavailable):
             return None
 
     async def _unregister(self) -> None:
@@ -175,7 +173,7 @@ class Offer:
             try:
                 await self._talk()
                 lost: FlowError = Unavailable("the server has ended the stream")
-            except grpc.aio.AioRpcError as error:
+            except CallError as error:
                 lost = failure(self._remote.channel.target, error)
             except FlowError as error:
                 lost = error
@@ -200,7 +198,7 @@ class Offer:
             hello = pb.Hello(service=self.service, endpoints=sorted(self._handlers), concurrency=self._concurrency)
             await call.write(pb.ServeRequest(hello=hello))
             first = await call.read()
-            if first is grpc.aio.EOF or not first.welcome:
+            if first is EOF or not first.welcome:
                 raise Unavailable("the server did not welcome this service")
             await self._register()
             self._call = call
@@ -209,7 +207,7 @@ class Offer:
                 self._ready.set_result(None)
             else:
                 log.info("service %r is back", self.service)
-            while (reply := await call.read()) is not grpc.aio.EOF:
+            while (reply := await call.read()) is not EOF:
                 self._take_in(call, reply)
         finally:
             call.cancel()
@@ -249,7 +247,7 @@ class Offer:
         answer = await answer_of(handler, asked)
         try:
             await self._write(call, pb.ServeRequest(answer=answer))
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        except (CallError, asyncio.InvalidStateError):
             pass  # the stream is lost: the server knows, and the step is retried
 
     async def _write(self, call: Any, request: pb.ServeRequest) -> None:

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Generator
 from typing import Any
 
-import grpc.aio
-
 from flow_core import Explanation, Reason, Transition
 from flow_core.codec import decode_outcome
 from flow_core.errors import FlowError, IllegalMove
 from flow_core.proto import flow_pb2 as pb
 from flow_core.records import ExecutionInfo, Page
-from flow_core.service.channel import Channel, failure
+from flow_core.service.channel import CallError, Channel, failure
 from flow_core.service.errors import error_of
 from flow_core.status import Status
 
@@ -116,7 +114,7 @@ class RemoteExecution:
         try:
             async for move in call:
                 yield _move(move)
-        except grpc.aio.AioRpcError as error:
+        except CallError as error:
             raise failure(self._channel.target, error) from None
         finally:
             call.cancel()

@@ -258,3 +258,12 @@ def test_a_killed_service_is_missed_at_once_and_its_successor_goes_on():
                 assert await second.wait() == 0
 
     aio.run(main())
+
+
+@pytest.mark.parametrize("what", ["flow_core.connect('grpc://127.0.0.1:1')", "import flow_core.service.server"])
+def test_without_grpcio_the_extra_is_named(what):
+    code = (
+        f"import sys; sys.modules['grpc'] = None\nimport flow_core\ntry:\n    {what}\nexcept ImportError as e: print(e)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'flow-core[grpc]'" in done.stdout
