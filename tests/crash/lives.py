@@ -5,6 +5,7 @@ Lives here: that. Does not live here: what the process does (``worker.py``).
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -15,8 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("worker.py")
 
 
+#: Seconds that a worker may be silent. Far above what any needs: it ends a hang, it times nothing.
+PATIENCE = 60.0
+
+
 class Died(AssertionError):
-    """A worker ended where it should not have."""
+    """A worker ended, or hangs, where it should not."""
 
 
 class Life:
@@ -35,6 +40,7 @@ class Life:
         #: Lines that it has printed since the last job began.
         self.lines = []
         self.job = job
+        self._heard = b""
         self._errors = place.folder / f"{name}.err"
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
@@ -74,11 +80,17 @@ class Life:
     # --- hearing ------------------------------------------------------------------------------------------------------
 
     def line(self):
-        """The next line; None when it has ended."""
-        line = self.process.stdout.readline()
-        if not line.endswith(b"\n"):
-            return None
-        self.lines.append(line.decode().rstrip("\n"))
+        """The next line; None when it has ended. Raises `Died` when it says nothing any more."""
+        out = self.process.stdout.fileno()
+        while b"\n" not in self._heard:
+            if not select.select([out], [], [], PATIENCE)[0]:
+                raise Died(f"{self.name} has said nothing for {PATIENCE:g} s, {self.errors()}")
+            data = os.read(out, 65536)
+            if not data:
+                return None
+            self._heard += data
+        line, _, self._heard = self._heard.partition(b"\n")
+        self.lines.append(line.decode())
         return self.lines[-1]
 
     def until(self, *words):
