@@ -18,7 +18,7 @@ from typing import Any, Final
 from flow_core.errors import Permanent
 from flow_core.options import ExecuteOptions
 
-__all__ = ["TRACEPARENT", "TRACESTATE", "outgoing_headers", "trace_context", "with_current_trace"]
+__all__ = ["TRACEPARENT", "TRACESTATE", "current_trace", "outgoing_headers", "trace_context", "with_current_trace"]
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
@@ -39,7 +39,7 @@ def outgoing_headers(ctx: Any) -> dict[str, str]:
         Permanent: the caller's is malformed.
     """
     headers: dict[str, str] = ctx.headers()
-    current = _current()
+    current = current_trace()
     if current is not None:
         headers.update(current)
         return headers
@@ -61,14 +61,14 @@ def with_current_trace(options: ExecuteOptions) -> ExecuteOptions:
 
     So an execution that goes on in another process stays a part of its trace.
     """
-    current = _current()
+    current = current_trace()
     if current is None:
         return options
     rest = {key: value for key, value in options.context.items() if key not in (TRACEPARENT, TRACESTATE)}
     return dataclasses.replace(options, context=rest | current)
 
 
-def _current() -> dict[str, str] | None:
+def current_trace() -> dict[str, str] | None:
     """The headers of the current span of OpenTelemetry; None when there is none."""
     otel = sys.modules.get("opentelemetry.trace")
     if otel is None:

@@ -218,7 +218,14 @@ class ExecuteReply(_message.Message):
     def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[Status, str]] = ..., data: _Optional[bytes] = ..., json: bool = ..., error: _Optional[_Union[ErrorInfo, _Mapping]] = ...) -> None: ...
 
 class ExecuteRequest(_message.Message):
-    __slots__ = ["concurrency", "data", "flow", "id", "inputs", "json", "no_rollback", "output", "priority", "retries", "step", "timeout", "unresolved_wait", "wait"]
+    __slots__ = ["concurrency", "context", "data", "flow", "id", "inputs", "json", "no_rollback", "output", "priority", "retries", "step", "timeout", "unresolved_wait", "wait"]
+    class ContextEntry(_message.Message):
+        __slots__ = ["key", "value"]
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     class InputsEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -227,6 +234,7 @@ class ExecuteRequest(_message.Message):
         value: bytes
         def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
     CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -241,6 +249,7 @@ class ExecuteRequest(_message.Message):
     UNRESOLVED_WAIT_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
     concurrency: int
+    context: _containers.ScalarMap[str, str]
     data: bytes
     flow: str
     id: str
@@ -254,7 +263,7 @@ class ExecuteRequest(_message.Message):
     timeout: float
     unresolved_wait: bool
     wait: bool
-    def __init__(self, flow: _Optional[str] = ..., data: _Optional[bytes] = ..., json: bool = ..., id: _Optional[str] = ..., step: _Optional[str] = ..., output: _Optional[str] = ..., timeout: _Optional[float] = ..., concurrency: _Optional[int] = ..., retries: _Optional[int] = ..., priority: _Optional[int] = ..., unresolved_wait: bool = ..., no_rollback: bool = ..., inputs: _Optional[_Mapping[str, bytes]] = ..., wait: bool = ...) -> None: ...
+    def __init__(self, flow: _Optional[str] = ..., data: _Optional[bytes] = ..., json: bool = ..., id: _Optional[str] = ..., step: _Optional[str] = ..., output: _Optional[str] = ..., timeout: _Optional[float] = ..., concurrency: _Optional[int] = ..., retries: _Optional[int] = ..., priority: _Optional[int] = ..., unresolved_wait: bool = ..., no_rollback: bool = ..., inputs: _Optional[_Mapping[str, bytes]] = ..., wait: bool = ..., context: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class ExecutionLine(_message.Message):
     __slots__ = ["ended_utc", "flow", "id", "parent", "revision", "status", "time_utc"]

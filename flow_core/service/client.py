@@ -22,11 +22,12 @@ from flow_core.service.batches import Outcome, execute_many
 from flow_core.service.channel import PATIENCE, CallError, Channel, failure
 from flow_core.service.offer import Offer
 from flow_core.service.remote import RemoteExecution, RemoteExecutor
+from flow_core.tracing import current_trace
 
 __all__ = ["FlowChange", "RemoteFlow"]
 
 #: Options of `Flow.execute` that are of this process and can't travel.
-LOCAL_OPTIONS: Final = frozenset({"client", "context", "flow"})
+LOCAL_OPTIONS: Final = frozenset({"client", "flow"})
 #: Seconds after which a heartbeat is tried again.
 BEAT_AGAIN: Final = 1.0
 
@@ -308,18 +309,19 @@ def request_of(flow: str, request: Any, fields: Mapping[str, Any]) -> pb.Execute
     for name in fields.keys() & LOCAL_OPTIONS:
         raise InvalidOption(f"{name}= is of this process and can't travel", fix="leave it out")
     known = {"id", "step", "output", "timeout", "concurrency", "retries", "priority"}
-    unknown = fields.keys() - known - {"async_", "unresolved", "rollback", "inputs"}
+    unknown = fields.keys() - known - {"async_", "unresolved", "rollback", "inputs", "context"}
     if unknown:
         raise TypeError(f"execute() got an unexpected keyword argument {min(unknown)!r}")
     if not isinstance(fields.get("retries", 0), int | None):
         raise InvalidOption("retries= travels as a number", fix="set a Retry on the step")
     given = {name: value for name, value in fields.items() if name in known and value is not None}
     data, json = encode_outcome(request, "request")
+    context = {**(fields.get("context") or {}), **(current_trace() or {})}
     inputs = {name: encode_value(value, f"input {name!r}") for name, value in (fields.get("inputs") or {}).items()}
     try:
         return pb.ExecuteRequest(
             flow=flow, data=data, json=json, inputs=inputs, unresolved_wait=fields.get("unresolved") == "wait",
-            no_rollback=not fields.get("rollback", True), **given,
+            no_rollback=not fields.get("rollback", True), context=context, **given,
         )  # fmt: skip
     except (TypeError, ValueError) as error:
         raise InvalidOption(f"an option of the execution can't travel: {error}") from None

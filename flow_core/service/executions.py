@@ -164,6 +164,8 @@ def options_of(request: pb.ExecuteRequest) -> dict[str, Any]:
         given["rollback"] = False
     if request.inputs:
         given["inputs"] = dict(request.inputs)
+    if request.context:
+        given["context"] = dict(request.context)
     return given
 
 
