@@ -52,8 +52,10 @@ class WatchMethods:
                 for change in await hub.ledger.since(wanted, request.since):
                     told = change.revision
                     yield _message(change)
-            while hub.guard.valid(principal):
+            while True:
                 message = await queue.get()
+                if not hub.guard.valid(principal):  # its key was revoked while nothing happened
+                    return
                 if message.revision and message.revision <= told and message.flow == wanted:
                     continue
                 if queue.qsize() > MOST_WAITING:
@@ -83,6 +85,8 @@ class WatchMethods:
             return
         ahead = self._hub.ahead()
         async for move in execution:
+            if not self._hub.guard.valid(principal):
+                return
             yield move_of(move, ahead)
 
 

@@ -134,6 +134,20 @@ def test_a_service_with_a_revoked_key_is_given_no_calls(tmp_path):
     play(tmp_path, story)
 
 
+def test_a_watcher_with_a_revoked_key_hears_no_more(tmp_path):
+    async def story(world: World) -> None:
+        author, viewer = await world.client("alice", "author"), await world.client("eve", "viewer")
+        await author.create_step("f", Step("a", EmptyOperation()))
+        changes = viewer.watch("f", since=0)
+        assert (await anext(changes)).created == ("a",)
+        hearing = asyncio.create_task(anext(changes, None))
+        world.revoke("eve")
+        await author.create_step("f", Step("b", EmptyOperation()))
+        assert await hearing is None
+
+    play(tmp_path, story)
+
+
 def test_executions_under_way_are_limited_for_each_principal(tmp_path):
     async def story(world: World) -> None:
         author = await world.client("alice", "author")
