@@ -26,6 +26,7 @@ from flow_core.errors import (
     Conflict,
     InvalidStep,
     PermissionDenied,
+    StoreUnavailable,
     UnknownFlow,
     UnknownStep,
     UnresolvedSteps,
@@ -184,7 +185,11 @@ class Catalog:
             async with lock:
                 pass
         if flow in self._stale or self._read.get(flow, 0) != self._news:
-            await self.refresh(flow)
+            try:
+                await self.refresh(flow)
+            except StoreUnavailable:  # what is known here will do, when it is what was saved
+                if flow in self._stale or flow not in self.definitions:
+                    raise
 
     # --- registering --------------------------------------------------------------------------------------------------
 

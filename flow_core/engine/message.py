@@ -25,18 +25,24 @@ class Message:
 
     def __init__(self, *values: Any, **named: Any) -> None:
         fields = self.__match_args__
-        given = dict(zip(fields, values, strict=False)) | named
-        if len(values) > len(fields) or not all(name in given or hasattr(type(self), name) for name in fields):
-            raise TypeError(f"{type(self).__name__} has the fields {', '.join(fields)}")
-        if len(given) != len(values) + len(named) or not given.keys() <= set(fields):
-            raise TypeError(f"{type(self).__name__}: a field is given twice, or unknown: {', '.join(named)}")
-        self.__dict__.update(given)
+        given = self.__dict__
+        given.update(zip(fields, values, strict=False))
+        given.update(named)
+        if len(values) > len(fields) or len(given) != len(values) + len(named):
+            raise TypeError(f"{type(self).__name__} has the fields {', '.join(fields)}, each given once")
+        for name in named:
+            if name not in fields:
+                raise TypeError(f"{type(self).__name__} has no field {name}, but {', '.join(fields)}")
+        if len(given) < len(fields):
+            for name in fields:  # no generator: CPython 3.12 and 3.13 crash when there is no memory for one
+                if name not in given and not hasattr(type(self), name):
+                    raise TypeError(f"{type(self).__name__} needs the field {name}")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{type(self).__name__} is frozen")
 
     def _values(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self.__match_args__)
+        return tuple([getattr(self, name) for name in self.__match_args__])
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._values() == other._values()

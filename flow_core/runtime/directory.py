@@ -13,6 +13,7 @@ from flow_core.codec import encode_outcome
 from flow_core.core.driver import Driver
 from flow_core.core.plan import Plan
 from flow_core.errors import Conflict, ExecutionConflict, FlowError, InvalidOption, UnknownExecution
+from flow_core.limits import check_id
 from flow_core.records import ExecutionInfo, Page
 from flow_core.runtime.archive import StoredExecution
 from flow_core.runtime.context import StepContext
@@ -62,9 +63,15 @@ class Directory:
                     found = None
         return found
 
-    def same(self, plan: Plan, request: Any, id: str, caller: StepContext | None) -> Execution | None:
-        """The execution of an id, when there is one. Raises `ExecutionConflict` when it is one of something else."""
-        known = self.known(id)
+    def same(self, plan: Plan, request: Any, id: str | None, caller: StepContext | None) -> Execution | None:
+        """The execution of an id that a caller gave, when there is one.
+
+        Raises:
+            ExecutionConflict: it is one of something else. InvalidId.
+        """
+        if id is None:
+            return None
+        known = self.known(check_id(id, "execution id"))
         if known is None:
             return None
         if known.flow != plan.flow or not is_same(known, request):

@@ -24,7 +24,6 @@ from flow_core.engine.bindings import Bindings
 from flow_core.engine.own import own_plan
 from flow_core.engine.plan import check_start
 from flow_core.errors import Conflict, ExecutorStopped, InvalidOption
-from flow_core.limits import check_id
 from flow_core.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, ExecutorOptions
 from flow_core.runtime.admission import Admission
 from flow_core.runtime.by_id import ById
@@ -256,8 +255,10 @@ class Executor(ById):
         if options is None and caller is None and not plan.mappings:
             plain: Execution = self.driver.start(plan, request)
             return plain
-        run, known = self._found_or_prepared(plan, request, options or DEFAULT_EXECUTE_OPTIONS, caller)
-        if not known:
+        options = options or DEFAULT_EXECUTE_OPTIONS
+        run = self._directory.same(plan, request, options.id, caller)
+        if run is None:
+            run = self._prepared(plan, request, options, caller)
             self.launch(run)
         return run
 
@@ -273,9 +274,11 @@ class Executor(ById):
         await keeper.ready()
         if options is not None and options.id is not None:
             await keeper.settled(options.id)
-        run, known = self._found_or_prepared(plan, request, options or DEFAULT_EXECUTE_OPTIONS, caller)
+        options = options or DEFAULT_EXECUTE_OPTIONS
+        known = self._directory.same(plan, request, options.id, caller)
+        run = known or self._prepared(plan, request, options, caller)
         try:
-            if not known:
+            if known is None:
                 if run.name is not None:
                     self.remember(run)
                 await keeper.start(run, encoded)
@@ -284,23 +287,19 @@ class Executor(ById):
         except Conflict as conflict:
             return await self._directory.stored_before(run, conflict)  # type: ignore[return-value]
         except Exception:
-            if not known:
+            if known is None:
                 self._directory.forget(run)
             raise
         return run
 
-    def _found_or_prepared(
-        self, plan: Plan, request: Any, options: ExecuteOptions, caller: StepContext | None
-    ) -> tuple[Execution, bool]:
-        """The execution of this id and True, or a new one and False."""
-        if options.id is not None:
-            known = self._directory.same(plan, request, check_id(options.id, "execution id"), caller)
-            if known is not None:
-                return known, True
+    def _prepared(self, plan: Plan, request: Any, options: ExecuteOptions, caller: StepContext | None) -> Execution:
+        """A new execution. Whoever gets it launches it at once: with no memory left nothing may fail in between."""
         check_start(plan, options)
         run = self.prepare(plan, request, options, 0 if caller is None else caller.depth + 1)
-        run.parent, run.caller, run.name = None if caller is None else caller.run, caller, options.id
-        return run, False
+        run.caller, run.name = caller, options.id
+        if caller is not None:
+            run.parent = caller.run
+        return run
 
     def prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0) -> Execution:
         """An execution that is not launched yet."""
