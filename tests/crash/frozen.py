@@ -25,8 +25,7 @@ def fenced(life):
 
 
 def episode(frozen, other, names):
-    """Freeze one in the middle of ``names``; how many of its writes were refused when it woke."""
-    before = fenced(frozen)
+    """Freeze one in the middle of ``names``, until the other one has ended them."""
     frozen.do("freeze", at=len(names))
     frozen.until("armed")
     frozen.do("start", starts=[[name, "gated"] for name in names])
@@ -38,7 +37,6 @@ def episode(frozen, other, names):
     waiting = set(names)
     while waiting:  # what it had begun is no longer its own
         waiting.discard(frozen.until("lost"))
-    return fenced(frozen) - before
 
 
 def freeze(place, episodes):
@@ -54,11 +52,13 @@ def freeze(place, episodes):
         for number in range(episodes):
             names = [f"episode-{number}-{n}" for n in range(BATCH)]
             wanted |= dict.fromkeys(names, "gated")
-            refused += episode(*pair, names)
+            episode(*pair, names)
             pair.reverse()
         lines = []
         for life in pair:
             life.do("drain")
+            life.until("drained")
+            refused += fenced(life)  # now: a refusal may come after the heartbeat that has told of it
             life.do("stop")
             life.until("stopped")
             lines += life.lines

@@ -13,9 +13,12 @@ from tests.crash.kills import Clients
 from tests.crash.ledger import Ledger
 from tests.crash.lives import Life
 
-#: Lines that an executor says before its server dies, at most, and executions that it is given each time.
-MOST_LINES, STARTS = 120, 20
-#: The flows that start no child; `test_a_step_that_starts_a_child_outlives_the_server` says why.
+#: Executions that an executor is given each time, and lines that it says at most before its server dies: not more than
+#: there will be, three for the shortest execution.
+STARTS, MOST_LINES = 20, 60
+#: Seconds of the lease: short, so that an executor that has nothing to write notices by its heartbeat.
+LEASE = 0.6
+#: The flows that start no child; `test_a_step_that_starts_a_child_outlives_an_outage` says why.
 CHILDLESS = tuple(flow for flow in LOAD if all(spec.kind != "nest" for spec in SHAPES[flow].values()))
 
 
@@ -24,7 +27,7 @@ def outages(place, rounds, seed, flows=CHILDLESS):
     rng, tally = random.Random(seed), Tally()
     ledger = Ledger(place.folder / "ledger")
     judge, clients = Judge(tally), Clients(rng, flows)
-    with Life(place, "only") as life:
+    with Life(place, "only", lease=LEASE) as life:
         life.begin()
         life.until("open")
         asked = set()
@@ -35,11 +38,9 @@ def outages(place, rounds, seed, flows=CHILDLESS):
             for _ in range(rng.randrange(1, MOST_LINES)):
                 life.line()
             place.server.kill()
-            while life.until("trouble") == "None":
+            while life.until("trouble", "log no heartbeat to the store:") == "None":
                 pass
             place.server.start()
-            while life.until("trouble") != "None":
-                pass
         life.do("drain")
         life.do("stop")
         life.until("stopped")
