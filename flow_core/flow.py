@@ -21,6 +21,7 @@ from flow_core.engine.diagram import to_dot, to_mermaid
 from flow_core.engine.own import restore_own_plan
 from flow_core.errors import InvalidOption
 from flow_core.options import Author, ExecuteFields, ExecuteOptions, FlowOptions
+from flow_core.runtime.durable import insist
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
 from flow_core.step import Step
@@ -357,9 +358,8 @@ class Flow:
         """Execute a flow for a step of another execution, with an id of its own; for `StepContext.execute`."""
         child = caller.child_id()
         kept = trace_context(caller.options)
-        given = kept or step is not None or child is not None
-        options = ExecuteOptions(step=step, id=child, context=kept) if given else None
-        execution = await self._start(flow, request, options, caller)
+        options = ExecuteOptions(step=step, id=child, context=kept) if kept or step or child else None
+        execution = await insist(lambda: self._start(flow, request, options, caller))
         await self._executor.finish(execution)
         return execution
 

@@ -11,8 +11,9 @@ Lives here: that order. Does not live here: committing (``runtime/journal.py``),
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flow_core.codec import encode_outcome
 from flow_core.core.run import Intent
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from flow_core.runtime.execution import Execution
     from flow_core.runtime.journal import Journal
 
-__all__ = ["DurablePerformer"]
+__all__ = ["DurablePerformer", "insist"]
+
+T = TypeVar("T")
 
 #: Seconds between two looks at the store while the executor stops, and how many looks there are.
 PATIENCE, LOOKS = 0.5, 10
@@ -177,3 +180,15 @@ class DurablePerformer(Performer):
         if error is None and not run.over:
             super()._perform(run, effects)
             self.driver.go_on(run)
+
+
+async def insist(start: Callable[[], Awaitable[T]]) -> T:
+    """Await ``start()``, and again while the store can't be used.
+
+    For a step that starts an execution: it must not fail for an outage, as its failure would be recorded for good.
+    """
+    while True:
+        try:
+            return await start()
+        except StoreUnavailable:
+            await asyncio.sleep(PATIENCE)
