@@ -50,7 +50,7 @@ def test_a_key_is_prefix_id_and_32_random_bytes_and_only_its_hash_is_kept():
     assert re.fullmatch(r"fc_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", text)
     assert key == Key(key.id, "payment", "service", module.hash_of(text), NOW, NOW + DAY, None)
     assert text.startswith(f"fc_{key.id}_")
-    assert text.rpartition("_")[2] not in ring.to_json() and text.split("_", 2)[2] not in ring.to_json()
+    assert text.split("_", 2)[2] not in ring.to_json()  # which may hold an underscore itself
     assert len({KeyRing().new("p", "viewer", NOW)[2].reveal() for _ in range(100)}) == 100
 
 
