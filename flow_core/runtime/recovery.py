@@ -96,8 +96,8 @@ class Recovery:
         self._looking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self.closed = False
-        #: Id -> how often the store could not keep what it did.
-        self._again: dict[str, int] = {}
+        #: Executions that were taken up before -> how often, for what the store could not keep, or after crashes.
+        self._again: WeakKeyDictionary[Execution, int] = WeakKeyDictionary()
         #: Executions taken over from dead owners.
         self.recovered = 0
 
@@ -137,13 +137,7 @@ class Recovery:
 
     def take_again(self, run: Execution) -> None:
         """The store could not keep what an execution did: go on from what it kept, as often as after crashes."""
-        self._again = {name: count for name, count in self._again.items() if self._executor.known(name) is not None}
-        again = self._again.get(run.id, 0) + 1
-        if again > self._most_recoveries:
-            del self._again[run.id]
-        else:
-            self._again[run.id] = again
-        self.read_again(run, again)
+        self.read_again(run, self._again.get(run, 0) + 1)
 
     async def _revive_all(self, waiting: Sequence[Waiting]) -> None:
         """Let those go on that can. First all are made ready, so that a parent finds its children."""
@@ -240,6 +234,8 @@ class Recovery:
             run.machine = None  # its way is the short one again
         del self.waiting[info.execution]
         self._executor.remember(run)
+        if info.recoveries:
+            self._again[run] = info.recoveries
         if start.parent is not None:
             self._children[run] = start.parent
         waiting.tell()

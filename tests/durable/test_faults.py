@@ -256,3 +256,25 @@ def test_a_store_that_breaks_in_an_unforeseen_way_hangs_nobody():
             await turns()
 
     play(main())
+
+
+def test_what_a_store_can_never_keep_is_paused_in_the_end():
+    async def main():
+        calls, store = Calls(), memory()
+        async with flow_on(store) as flow:
+            await flow.create_steps("f", chain(calls, "a"))
+            commit, broken = store.commit, []
+
+            async def refuse(epoch, records, *, commit_id=None):
+                if any(isinstance(record, StepEnded) for record in records):
+                    broken.append(commit_id)
+                    raise ZeroDivisionError
+                await commit(epoch, records, commit_id=commit_id)
+
+            store.commit = refuse
+            await flow.execute("f", 1, id="x", async_=True)
+            while await flow.executor.status("f", "x") is not Status.PAUSED:
+                await asyncio.sleep(1)
+            assert len(broken) == flow.executor.options.max_recoveries
+
+    play(main())
