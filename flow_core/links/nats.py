@@ -107,6 +107,7 @@ class NatsConnection:
         self._timeout = timeout
         self._link: Link[Any] = Link(self.address.shown, self._connect, self._disconnect, timeout=timeout)
         self._listeners: set[Listener] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._waits: dict[str, _Wait] = {}
         self._numbers = itertools.count()
         self.inbox = f"_INBOX.{secrets.token_hex(11)}"
@@ -179,20 +180,40 @@ class NatsConnection:
         self._link.keep(True)
 
     async def unsubscribe(self, listener: Listener) -> None:
-        """No message comes to ``listener`` any more. One that is not subscribed: no effect."""
+        """The server sends ``listener`` nothing more; what it has sent before that still comes. Else no effect.
+
+        Who leaves a group must take what was given to it, or the one who sent it waits for nothing.
+        """
         self._listeners.discard(listener)
         if not self._listeners:
             self._link.keep(False)
         live, listener.live = listener.live, None
         if live is not None and live[0] is self._link.connection:
-            try:
-                await live[1].unsubscribe()
-            except self._errors.Error:
-                pass  # the connection is gone, and the subscription with it
+            with contextlib.suppress(self._errors.Error, FlowError):  # no connection: no subscription either
+                await self._leave(*live, listener.subject)
+
+    async def _leave(self, connection: Any, subscription: Any, subject: str) -> None:
+        # Not the library's own drain alone: its PING overtakes the UNSUB, and what is sent in between is lost.
+        await connection._send_unsubscribe(subscription._id)
+        echo = self.fresh(ECHO)
+        with self._wait(subject, echo) as future:
+            await self._put(connection, echo, b"", {}, "")
+            await future
+        # In a task: it waits for callbacks under way, and one of them may be who asks for this.
+        leaving = asyncio.get_running_loop().create_task(subscription.drain())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._left)
+
+    def _left(self, leaving: asyncio.Task[None]) -> None:
+        self._leaving.discard(leaving)
+        if not leaving.cancelled():
+            leaving.exception()  # seen: the connection went away meanwhile
 
     async def close(self) -> None:
         """Disconnect and end every wait with `Unavailable`."""
         self._fail(f"{self.address}: the client was closed")
+        for leaving in self._leaving:
+            leaving.cancel()
         await self._link.close()
 
     # --- inner ------------------------------------------------------------------------------------------------------

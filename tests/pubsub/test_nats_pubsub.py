@@ -8,7 +8,7 @@ from flow_core.errors import AdapterError, AuthError, InvalidOption, NoReply, Pa
 from flow_core.pubsub.nats import NatsPubSubClient
 from tests.aio import run
 from tests.pubsub.contract import Inbox, PubSubContract, Setup, answer
-from tests.servers.nats import NatsServer
+from tests.servers.nats import NatsServer, arrived
 
 pytestmark = pytest.mark.server
 
@@ -128,7 +128,7 @@ def test_an_answer_that_is_no_acknowledgement_is_an_error(nats_server):
             await message.respond(message.data)
 
         await other.subscribe("chatty", cb=respond)
-        await other.flush()
+        await arrived(other)
         async with client_of(nats_server, jetstream=True) as client:
             for data in (b"hello", b"[]", b"{}", b'{"error": {"code": 503, "description": "no space"}}'):
                 with pytest.raises(AdapterError, match=r"no stream answered|no space"):
@@ -167,7 +167,7 @@ def test_other_nats_programs_ask_and_answer(nats_server):
                 await message.respond(b"theirs")
 
             await other.subscribe("theirs", cb=respond)
-            await other.flush()
+            await arrived(other)
             answered = await client.request("theirs", b"", reply_to="theirs.1", timeout=5)
         await other.close()
         return asked.data, answered

@@ -22,6 +22,7 @@ from flow_core.errors import (
 from flow_core.rpc.nats import NatsRpcClient, ServiceError
 from tests.aio import run
 from tests.rpc.contract import RpcContract, Setup, echo
+from tests.servers.nats import arrived
 
 pytestmark = pytest.mark.server
 
@@ -173,6 +174,24 @@ def test_services_share_the_calls_and_groups_get_each_their_own(nats_server):
     assert run(main()) == ([b"%d" % n for n in range(50)], {"first", "second"}, {"second"})
 
 
+def test_who_withdraws_answers_what_it_was_given(nats_server):
+    async def main():
+        async with pair(nats_server) as (client, first), NatsRpcClient(nats_server.url()) as second:
+            await second.serve("shop", "buy", echo_of)
+            for _ in range(5):
+                await first.serve("shop", "buy", echo_of)
+                calls = asyncio.gather(*(client.call("shop", "buy", b"%d" % n, timeout=30) for n in range(300)))
+                await asyncio.sleep(0)  # on their way
+                await first.withdraw("shop", "buy")
+                assert await calls == [b"%d" % n for n in range(300)]
+
+    run(main())
+
+
+def echo_of(data, headers):
+    return data
+
+
 def test_only_so_many_calls_are_handled_at_a_time(nats_server):
     async def main():
         async with (
@@ -216,7 +235,7 @@ def test_other_nats_programs_call_and_serve(nats_server):
                 )
 
             await other.subscribe("theirs.open", cb=refuse)
-            await other.flush()
+            await arrived(other)
             with pytest.raises(Permanent, match="closed on Sundays"):
                 await client.call("theirs", "open", b"")
             assert await client.call("ours", "echo", b"still there") == b"still there"

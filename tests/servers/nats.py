@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tests.servers.process import ServerProcess, free_port, need
 
@@ -32,3 +33,15 @@ class NatsServer(ServerProcess):
 
     def url(self, user: str = "flow", password: str = PASSWORD) -> str:
         return f"nats://{user}:{password}@127.0.0.1:{self.port}"
+
+
+async def arrived(client: Any) -> None:
+    """The server knows all subscriptions of a nats-py client.
+
+    Its own ``flush`` does not say so: the PING overtakes what is still in the client's buffer.
+    """
+    inbox = client.new_inbox()
+    echo = await client.subscribe(inbox)
+    await client.publish(inbox, b"")
+    await echo.next_msg(5)
+    await echo.unsubscribe()
