@@ -330,25 +330,25 @@ class Flow:
             handle in ``error.execution``.
         """
         executor = self._executor
-        async_ = fields.pop("async_", None) if fields else None
-        if options is None and not fields and type(flow) is str:  # the short way: a look-up and a call into the core
+        async_, started = fields.get("async_"), None
+        if options is None and type(flow) is str and (not fields or fields.keys() == {"async_"}):  # the short way
             plan = self._plans.get(flow)
             started = None if plan is None else executor.start_at_once(plan, request)
-            if started is not None:
-                if not async_:
-                    if not started.over:
-                        await executor.finish(started)
-                    elif started.failure is not None:
-                        raise started.failure
-                return started
-        if fields:
-            if async_ is not None:
-                fields["async_"] = async_
-            options = dataclasses.replace(options or ExecuteOptions(), **fields)
-        execution = await self._start(flow, request, options, None)
-        if not (options is not None and options.async_ if async_ is None else async_):
-            await executor.finish(execution)
-        return execution
+        if started is None:
+            if fields:
+                options = dataclasses.replace(options or ExecuteOptions(), **fields)
+            started = await self._start(flow, request, options, None)
+        if async_ or (options is not None and options.async_):
+            return started
+        if not started.over:
+            try:
+                await started.driver.waiter(started)
+            except asyncio.CancelledError:
+                executor.abandon(started)
+                raise
+        if started.failure is None:
+            return started
+        raise started.failure
 
     async def call(self, flow: str | Sequence[Step], request: Any = b"", **fields: Unpack[ExecuteFields]) -> Any:
         """Execute a flow and return its result value. Errors as `execute`."""

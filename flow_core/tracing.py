@@ -22,6 +22,7 @@ __all__ = ["TRACEPARENT", "TRACESTATE", "current_trace", "outgoing_headers", "tr
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
+OPENTELEMETRY: Final = "opentelemetry.trace"
 
 _PARENT: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]+)?"
@@ -39,10 +40,11 @@ def outgoing_headers(ctx: Any) -> dict[str, str]:
         Permanent: the caller's is malformed.
     """
     headers: dict[str, str] = ctx.headers()
-    current = current_trace()
-    if current is not None:
-        headers.update(current)
-        return headers
+    if OPENTELEMETRY in sys.modules:
+        current = current_trace()
+        if current is not None:
+            headers.update(current)
+            return headers
     given = ctx.options
     if given and TRACEPARENT in given:
         headers[TRACEPARENT] = _checked(given[TRACEPARENT], TRACEPARENT, _PARENT)
@@ -70,7 +72,7 @@ def with_current_trace(options: ExecuteOptions) -> ExecuteOptions:
 
 def current_trace() -> dict[str, str] | None:
     """The headers of the current span of OpenTelemetry; None when there is none."""
-    otel = sys.modules.get("opentelemetry.trace")
+    otel = sys.modules.get(OPENTELEMETRY)
     if otel is None:
         return None
     span = otel.get_current_span().get_span_context()

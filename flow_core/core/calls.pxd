@@ -11,4 +11,5 @@ cdef tuple call_of(Run run, uint32_t v, Activity activity)
 cdef int kind_of(Run run, uint32_t v, Activity activity) except -1
 cdef object coroutine_of(Run run, uint32_t v, object value)
 cdef object called_or_error(Run run, uint32_t v, PyObject* called)
+cdef object encoded(object value, object encode)
 cdef object refuse_output(Run run, uint32_t v, object value)

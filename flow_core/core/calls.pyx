@@ -61,6 +61,11 @@ cdef object called_or_error(Run run, uint32_t v, PyObject* called):
         return error
 
 
+cdef object encoded(object value, object encode):
+    """The input of an operation: bytes as they are, anything else as ``encode`` says."""
+    return value if type(value) is bytes and len(<bytes>value) <= LIMIT else encode(value)
+
+
 cdef object refuse_output(Run run, uint32_t v, object value):
     """The error of an operation's output that is not bytes, or too many of them; None when it will do."""
     if type(value) is bytes and len(<bytes>value) <= LIMIT:

@@ -1,16 +1,16 @@
 """`Driver`: takes ready steps of runs and steps their coroutines, all from C."""
 
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 
-from flow_core.core.gate cimport Gate
 from flow_core.core.run cimport Run
 from flow_core.core.seat cimport Seat
 from flow_core.core.stepping cimport Outcome
 from flow_core.core.task cimport Activity, StepTask
+from flow_core.core.waker cimport Waker
 
 
-cdef class Driver(Gate):
+cdef class Driver(Waker):
     cdef object context_type            # class of the first argument of operations
     cdef object encode                  # value -> bytes
     cdef list seats                     # one per level of nesting

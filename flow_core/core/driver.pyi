@@ -2,13 +2,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from flow_core.core.gate import Gate
 from flow_core.core.plan import Plan
 from flow_core.core.run import Run
 from flow_core.core.status_table import StatusTable
 from flow_core.core.task import StepTask
+from flow_core.core.waker import Waker
 
-class Driver(Gate):
+class Driver(Waker):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -28,6 +28,7 @@ class Driver(Gate):
     def start(
         self, plan: Plan, request: Any, options: Any = None, limit: int = 0, lane: int = 1, depth: int = 0
     ) -> Any: ...
+    def start_at_once(self, plan: Plan, request: Any, bound: int) -> Any: ...
     def launch(self, run: Run) -> None: ...
     def start_activity(self, run: Run, index: int, activity: int, value: Any) -> None: ...
     def post_outcome(self, task: StepTask, ok: bool, value: Any) -> None: ...

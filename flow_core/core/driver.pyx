@@ -13,16 +13,19 @@ condition, a step with a policy, a thread — goes to the *handler*, an object o
     handler.step_skipped(run, index), handler.step_announced(run, index, value)      of a durable run
     handler.settled(run)                        every step ended, and not all of them plainly
     handler.ended(run)                          the execution is over
+    handler.deadline(run, index, activity)      -> loop time or None, when more than the step itself can set one
     handler.timer(key)                          a timer set with `set_timer` rang
 
 Lives here: starting, stepping and ending steps; limits; the life of executions. Does not live here: when (`Pacer`),
-what a step sees (`Seat`), policies.
+going on after a wait (`Waker`), what a step sees (`Seat`), policies.
 """
+
+from asyncio import get_running_loop
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, uint8_t
 
-from flow_core.core.calls cimport call_of, called_or_error, coroutine_of, kind_of, refuse_output
+from flow_core.core.calls cimport call_of, called_or_error, coroutine_of, encoded, kind_of, refuse_output
 from flow_core.core.counters cimport counter_bump
 from flow_core.core.ledger cimport LATE_OUTCOMES, STEPS_ENDED, STEPS_SUSPENDED
 from flow_core.core.plan cimport (
@@ -36,20 +39,18 @@ from flow_core.core.status_table cimport PENDING, RUNNING, SUCCESS, status_move_
 from flow_core.core.stepping cimport (
     OUT_RAISED, OUT_RETURNED, OUT_WAITS, PYGEN_RETURN, PyIter_Send, PySendResult, outcome_of,
 )
-from flow_core.core.task cimport ACTIVITY_ATTEMPT, Scheduler
+from flow_core.core.task cimport ACTIVITY_ATTEMPT
 
 cdef extern from "Python.h":
     PyObject* PyObject_CallOneArg(PyObject* callable, PyObject* arg) noexcept
     bint PyCoro_CheckExact(PyObject* object) noexcept
-    int PyContext_Enter(object) except -1
-    int PyContext_Exit(object) except -1
 
 # Deeper nesting of steps that start executions goes through the queue: the C stack is not for recursion.
 cdef enum:
     MOST_SEATS = 16
 
 
-cdef class Driver(Gate):
+cdef class Driver(Waker):
     """See the module.
 
     Args:
@@ -75,6 +76,10 @@ cdef class Driver(Gate):
         cdef Run run = self.prepare(plan, request, options, limit, lane, depth)
         self.drive(run)
         return run
+
+    def start_at_once(self, plan, request, Py_ssize_t bound):
+        """The same without options; None when ``bound`` executions are live, or another loop runs."""
+        return self.start(plan, request) if self.live < bound and get_running_loop() is self.loop else None
 
     def launch(self, Run run not None):
         """Drive an execution that was prepared as far as it goes."""
@@ -157,6 +162,8 @@ cdef class Driver(Gate):
                 return 0                            # it goes on when one of its own steps ends
             if self.credit <= 0 and self.out_of_budget():
                 return self.park(run)
+            if not seat.entered:
+                seat.occupy()
             self.credit -= 1
             v = run_pop(run)
             if run.steps[v].status != PENDING:
@@ -238,10 +245,12 @@ cdef class Driver(Gate):
         cdef StepTask task
         try:
             kind, arity, call = call_of(run, v, activity)
-            context = self.context_type(run, v, activity) if kind == KIND_OPERATION or arity == 2 else None
-            arguments = ((), (value,), (context, value))[arity]
             if kind == KIND_OPERATION:
-                arguments = (context, self.encode(value))
+                value = encoded(value, self.encode)
+            if arity == 2:
+                arguments = (self.context_type(run, v, activity), value)
+            else:
+                arguments = () if arity == 0 else (value,)
             if run.trace is not None:
                 run.trace.enter(v, activity)        # in the context that the call and its coroutine run in
             if kind == KIND_THREAD:
@@ -287,7 +296,9 @@ cdef class Driver(Gate):
             if outcome == OUT_WAITS:
                 self.link(task)
             outcome = task.after(outcome, &out)
-            seat.renew()
+            seat.vacate()
+            if outcome != OUT_WAITS:
+                seat.occupy()                       # whoever hears of its end hears it in no step's context
             if outcome == OUT_WAITS and run.row.intent >= INTENT_ABORT:
                 task.cancel()                       # it asked for its own end, or was there when somebody did
         if outcome == OUT_WAITS:
@@ -339,7 +350,7 @@ cdef class Driver(Gate):
         cdef Seat seat
         self.refuse_foreign(run)
         run.index_of(index, -1)
-        self.open_turn()
+        self.enter_turn()
         seat = self.sit_down(run)
         try:
             self.take_slot(run, index)
@@ -349,45 +360,6 @@ cdef class Driver(Gate):
             raise
         finally:
             self.get_up(seat)
-
-    # --- steps that suspended ------------------------------------------------------------------------------------
-
-    cdef int work(self, object item, uint64_t tag) except -1:
-        cdef StepTask task
-        if tag == 0:
-            (<Run>item).parked = False
-            self.called = True
-            try:
-                return self.drive(<Run>item)
-            finally:
-                if self.running < self.limit and not self.blocked.empty():
-                    self.open_turn()                # it left a slot free, for whoever waits
-        task = <StepTask?>item
-        if task.coro is None:                       # a thread is done with it
-            if not task.linked:                     # and its run went on without it
-                counter_bump(self.cells, LATE_OUTCOMES)
-                return 0
-            ok, value = task.value
-            return self.done(task, OUT_RETURNED if ok else OUT_RAISED, value)
-        PyContext_Enter(task.context)
-        try:
-            Scheduler.wake(self, task, task.take_scolding())
-        finally:
-            PyContext_Exit(task.context)
-        return 0
-
-    cdef int soon(self, StepTask task, object error) except -1:
-        task.scolding = error
-        return self.enqueue(task, 1, 1 if task.run is None else task.run.row.lane)
-
-    cdef int wake(self, StepTask task, object error) except -1:
-        if not (task.linked or task.detached):
-            return 0                                # called by hand during its first step
-        if self.open:
-            self.tick()
-        else:
-            self.open_turn()
-        return Scheduler.wake(self, task, error)
 
     def close(self):
         """Let go of the loop's timer."""

@@ -42,6 +42,9 @@ cdef class Ledger(Pacer):
     cdef bint contended                 # runs waited for a slot when this turn began
     cdef bint called                    # the run that is driven next waited, and now it is its turn
     cdef public bint notify             # the handler wants to hear of every end, not only of watched runs
+    # --- who waits for the ends that the work at hand brings
+    cdef list waiters
+    cdef bint telling                   # they are told when it is done, else in the next turn of the loop
     # --- what happened so far; the loop's thread writes, any thread reads
     cdef readonly Counters counters
     cdef Cell* cells

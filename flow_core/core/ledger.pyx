@@ -20,6 +20,7 @@ from flow_core.core.counters cimport counter_bump
 from flow_core.core.plan cimport Plan
 from flow_core.core.ready_queue cimport MAX_LANES, Ready
 from flow_core.core.status_table cimport ExecutionRow, FAILURE, PENDING, RUNNING, SUCCESS, UNKNOWN, status_move_byte
+from flow_core.core.waiter cimport Waiter
 
 from flow_core.errors import InternalError, QueueFull
 
@@ -72,6 +73,7 @@ cdef class Ledger(Pacer):
         self.counters = Counters(COUNTED)
         self.cells = self.counters.cells
         self.blocked = ReadyQueue(4, 2)
+        self.waiters = []
         self.whole = True
 
     def __dealloc__(self):
@@ -80,7 +82,7 @@ cdef class Ledger(Pacer):
     cpdef Run prepare(self, plan, request, object options=None, Py_ssize_t limit=0, int lane=1, int depth=0):
         """An execution that is not driven yet: `launch` does that."""
         if not self.open:
-            self.open_turn()
+            self.enter_turn()
         cdef Run run = self.new_run(plan, request, options, lane)
         if limit > 0:
             run.limit = <uint32_t>min(limit, 0xFFFFFFFF)
@@ -188,9 +190,11 @@ cdef class Ledger(Pacer):
         while len(self.kept) > max(self.keep, 0):
             self.kept.popleft()
         if waiters is not None:
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            if self.telling:
+                self.waiters.extend(waiters)
+            else:
+                for waiter in waiters:
+                    (<Waiter>waiter).tell_later()
         if run.trace is not None:
             run.trace.ended()
         if self.notify or run.watched:
@@ -200,11 +204,12 @@ cdef class Ledger(Pacer):
         """A future that is done when the execution is over; None when it is over."""
         if run.over:
             return None
-        future = self.loop.create_future()
+        waiter = Waiter(self.loop)
         if run.waiters is None:
-            run.waiters = []
-        run.waiters.append(future)
-        return future
+            run.waiters = [waiter]
+        else:
+            run.waiters.append(waiter)
+        return waiter
 
     def go_on(self, Run run not None):
         """Drive a run again: it was resumed, or a step of it was requeued."""

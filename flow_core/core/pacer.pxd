@@ -43,6 +43,7 @@ cdef class Pacer(Scheduler):
     cdef double timer_at
     cdef readonly uint64_t turns
 
+    cdef int enter_turn(self) except -1
     cdef int open_turn(self) except -1
     cdef int begin_budget(self) except -1
     cdef uint64_t wall_ms(self) except? 0
@@ -55,4 +56,5 @@ cdef class Pacer(Scheduler):
     # what the driver does in a turn
     cdef int begin_turn(self) except -1
     cdef int work(self, object item, uint64_t tag) except -1
+    cdef int worked(self) except -1
     cdef int fire(self, uint64_t token) except -1

@@ -54,6 +54,19 @@ cdef class Pacer(Scheduler):
         self.now = flow_monotonic() if self.clock is None else self.clock()
         return 0
 
+    cdef int enter_turn(self) except -1:
+        """Work comes from outside our own turns: it shares the budget of the last one, while that is not used up.
+
+        So nothing has to be scheduled as long as the loop comes by often enough: an empty turn costs the loop a look at
+        all its sockets.
+        """
+        if self.open:
+            return self.tick()
+        self.look()
+        if self.spent or not self.now < self.until:
+            return self.open_turn()
+        return 0
+
     cdef int open_turn(self) except -1:
         """Begin a budget and see to it that a turn follows, which begins the next one."""
         if self.open:
@@ -114,7 +127,11 @@ cdef class Pacer(Scheduler):
                 left -= 1
                 item = <object>(<PyObject*><size_t>(word & ~<uint64_t>1))
                 Py_DECREF(item)
-                self.work(item, word & 1)
+                try:
+                    self.work(item, word & 1)
+                finally:
+                    item = None                 # first: whoever waited for it may go on for long
+                    self.worked()
                 self.tick()                     # after: a turn gets something done, however small its budget
         finally:
             if not self.queue.empty():
@@ -127,12 +144,17 @@ cdef class Pacer(Scheduler):
 
     cdef int enqueue(self, object item, uint64_t tag, int lane) except -1:
         """Queue work for the coming turn."""
+        self.open_turn()                        # first: without memory for it nothing is queued
         self.queue.push_c(<uint64_t><size_t><PyObject*>item | tag, lane)
         Py_INCREF(item)
-        return self.open_turn()
+        return 0
 
     cdef int work(self, object item, uint64_t tag) except -1:
         """Do one piece of work."""
+        return 0
+
+    cdef int worked(self) except -1:
+        """After a piece of work."""
         return 0
 
     def post(self, object item):
@@ -159,7 +181,10 @@ cdef class Pacer(Scheduler):
         self._turn()
 
     def _posted(self, item):
-        self.work(item, 1)
+        try:
+            self.work(item, 1)
+        finally:
+            self.worked()
 
     # --- timers -----------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ to do about a failure (floor 1), calling anything (`Driver`).
 """
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from flow_core.core.graph cimport Graph
 from flow_core.core.plan cimport FROM_OUTSIDE, FROM_PREDECESSORS, FROM_REQUEST, JOIN_ANY, Plan
@@ -19,9 +19,30 @@ from flow_core.core.slab import NAMES
 from flow_core.errors import InternalError, MissingInput
 
 
+cdef extern from "Python.h":
+    str PyUnicode_FromStringAndSize(const char* text, Py_ssize_t size)
+
+cdef const char* HEX = "0123456789abcdef"
+
+
 cdef object name_of(int status):
     """Of any number, for messages: `NAMES` is read without a check."""
     return NAMES[status] if 0 <= status < STATUS_COUNT else status
+
+
+cdef str uuid_text(uint64_t high, uint64_t low):
+    """The canonical text of a UUID given as two 64-bit numbers."""
+    cdef char text[36]
+    cdef int at = 36, _digit
+    for _digit in range(32):
+        at -= 1
+        if at == 23 or at == 18 or at == 13 or at == 8:
+            text[at] = c"-"
+            at -= 1
+        text[at] = HEX[low & 15]
+        low = low >> 4 | high << 60
+        high >>= 4
+    return PyUnicode_FromStringAndSize(text, 36)
 
 
 cdef class Run(Slab):
@@ -227,6 +248,11 @@ cdef class Run(Slab):
     def status_number(self):
         """Status number of the execution; from any thread."""
         return status_load(&self.row.status)
+
+    @property
+    def id(self):
+        """Id given to ``execute``, else the generated one, a UUIDv7: see `Ledger`."""
+        return self.name if self.name is not None else uuid_text(self.row.id_high, self.row.id_low)
 
     @property
     def id_words(self):

@@ -53,7 +53,8 @@ cdef class Seat:
     cdef int enter(self, Run run) except -1
     cdef int leave(self) except -1
     cdef int reserve(self) except -1
-    cdef int renew(self) except -1
+    cdef int vacate(self) except -1
+    cdef int occupy(self) except -1
     cdef int enter_context(self) except -1
     cdef int prepare_task(self) except -1
 

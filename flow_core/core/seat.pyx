@@ -2,9 +2,9 @@
 
 A step that finishes without suspending and keeps nothing can't tell whether its task and its context were made for it.
 So one stand-in task is registered as current for a whole batch of steps, in one copy of the execution's context; after
-each step `seat_touched` looks whether the step kept or changed either, and if so the next one gets new ones (`renew`).
+each step `seat_touched` looks whether the step kept or changed either, and if so the next one gets new ones (`vacate`).
 
-Lives here: entering, leaving, renewing. Does not live here: stepping coroutines (`Driver`).
+Lives here: entering, leaving, changing what was kept. Does not live here: stepping coroutines (`Driver`).
 """
 
 import contextvars
@@ -60,23 +60,26 @@ cdef class Seat:
         return 0
 
     cdef int reserve(self) except -1:
-        """Take the memory for `renew`, which then can't fail."""
+        """Take the memory for `vacate`, which then can't fail."""
         if self.spare_context is None:
             self.spare_context = PyContext_Copy(self.origin)
         if self.spare_task is None:
             self.spare_task = StepTask.__new__(StepTask)
         return 0
 
-    cdef int renew(self) except -1:
-        """The last step kept its task or its context: new ones for the next."""
+    cdef int vacate(self) except -1:
+        """The last step keeps its task and its context: new ones lie ready, and nobody sits here until `occupy`."""
         self.reserve()
         if self.entered:
             self.entered = False
             PyContext_Exit(self.context)
         self.context, self.spare_context = self.spare_context, None
-        self.enter_context()
         self.task, self.spare_task = self.spare_task, None
-        self.prepare_task()
+        return self.prepare_task()
+
+    cdef int occupy(self) except -1:
+        """Sit down again after `vacate`, for the next step. In a chain of steps that suspend there is none."""
+        self.enter_context()
         swap_current(self.loop, self.task)
         self.task_refs = Py_REFCNT(<PyObject*>self.task)
         return 0

@@ -19,3 +19,4 @@ cdef Outcome send(object coro, PyObject** out) except *
 cdef Outcome throw(object coro, object error, PyObject** out) except *
 cdef object take_error()
 cdef object swap_current(object loop, object task)
+cdef bint somebody_current(object loop) except -1

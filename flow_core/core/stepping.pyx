@@ -46,6 +46,11 @@ cdef object swap_current(object loop, object task):
     return before
 
 
+cdef bint somebody_current(object loop) except -1:
+    """Whether a task of the loop is current."""
+    return (current_tasks.get(loop) if current_tasks is not None else tasks.current_task(loop)) is not None
+
+
 cdef Outcome send(object coro, PyObject** out) except *:
     """Step a coroutine. ``out`` gets an owned reference: what it returned, yielded, or raised."""
     out[0] = NULL

@@ -22,7 +22,8 @@ from flow_core.core.promise cimport PROMISE_CANCELLED, PROMISE_FINISHED, PROMISE
 from flow_core.core.stepping cimport OUT_RAISED, OUT_RETURNED, OUT_WAITS, send, swap_current, throw
 
 cdef object new_name = itertools.count(1).__next__
-cdef object get_loop = futures._get_loop
+cdef object get_loop = futures._get_loop        # a function of Python: costs as much as all the rest of a wait
+cdef object Future = futures.Future
 cdef object copy_context = contextvars.copy_context
 # Since 3.13 uncancel() down to zero also takes back a cancellation not yet delivered (gh-117407).
 cdef bint UNCANCEL_CLEARS = hasattr(asyncio, "QueueShutDown")
@@ -196,7 +197,7 @@ cdef class StepTask(Promise):
             if hasattr(future, "__next__") and hasattr(future, "send"):
                 raise RuntimeError(f"yield was used instead of yield from for a generator in task {self!r}: {future!r}")
             raise RuntimeError(f"Task got bad yield: {future!r}")
-        if get_loop(future) is not self._loop:
+        if (future._loop if type(future) is Future else get_loop(future)) is not self._loop:
             raise RuntimeError(f"Task {self!r} got Future {future!r} attached to a different loop")
         if not blocking:
             raise RuntimeError(f"yield was used instead of yield from in task {self!r} with {future!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any
 
 from flow_core.errors import Permanent
@@ -40,12 +41,16 @@ class ClientCallOperation(Operation):
         self.service = check_address(required_field(fields, "service", self.type), "service")
         self.endpoint = check_address(required_field(fields, "endpoint", self.type), "endpoint")
 
-    async def execute(self, ctx: Any, data: bytes) -> bytes:
-        """Call once. Raises what the client raises: `AdapterError` and its subclasses."""
+    def execute(self, ctx: Any, data: bytes) -> Coroutine[Any, Any, bytes]:
+        """Call once; gives what the client's `call` gives, to be awaited: a coroutine around it would be felt.
+
+        Raises:
+            what the client raises: `AdapterError` and its subclasses.
+        """
         client = ctx.rpc
         if client is None:
             raise Permanent(f"{self.name}: this execution has no rpc client", fix="give the flow an rpc client")
-        reply: bytes = await client.call(
+        call: Coroutine[Any, Any, bytes] = client.call(
             self.service, self.endpoint, data, headers=outgoing_headers(ctx), timeout=ctx.time_left()
         )
-        return reply
+        return call

@@ -16,7 +16,6 @@ from flow_core.core.run import Run
 from flow_core.engine import events as e
 from flow_core.engine.execution import Machine
 from flow_core.errors import IllegalMove
-from flow_core.runtime.ids import format_id
 from flow_core.status import Status
 
 if TYPE_CHECKING:
@@ -52,12 +51,6 @@ class Execution(Run):
     own_steps: bytes | None
 
     # --- what it is ----------------------------------------------------------------------------------------------
-
-    @property
-    def id(self) -> str:
-        """Id given to ``execute``, else a UUIDv7 made at the start."""
-        name: str | None = self.name
-        return name if name is not None else format_id(*self.id_words)
 
     @property
     def flow(self) -> str:

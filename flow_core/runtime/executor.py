@@ -334,10 +334,7 @@ class Executor(ById):
         None when it can't go this way: the executor is full, closed, or not at home on this loop yet.
         """
         driver = self._driver
-        if driver is None or driver.live >= self._admission.bound or self._loop is not get_running_loop():
-            return None
-        execution: Execution = driver.start(plan, request)
-        return execution
+        return None if driver is None else driver.start_at_once(plan, request, self._admission.bound)
 
     async def finish(self, execution: Execution) -> None:
         """Wait for the end and raise what decided it, unless it succeeded.
@@ -348,11 +345,15 @@ class Executor(ById):
             try:
                 await execution.driver.waiter(execution)
             except asyncio.CancelledError:
-                if self._performer is not None:
-                    self._performer.feed(execution, e.AbortAsked(reason="cancelled by its caller"))
+                self.abandon(execution)
                 raise
         if execution.failure is not None:
             raise execution.failure
+
+    def abandon(self, execution: Execution) -> None:
+        """Abort an execution whose caller was cancelled while it waited."""
+        if self._performer is not None:
+            self._performer.feed(execution, e.AbortAsked(reason="cancelled by its caller"))
 
     async def restart(self, flow: str | None, id: str, step: str | None = None) -> Execution:
         """Execute a finished execution's request again, on the same revision, as a new execution.

@@ -257,10 +257,11 @@ class Performer:
 
     def client(self, run: Execution, kind: str) -> Any:
         """The client an operation uses: the execution's, else the flow's. Raises InvalidOption when there is none."""
-        given = run.options.client if run.options is not None else None
-        found = given.get(kind) if isinstance(given, dict) else given
-        if found is None and self.options.flow is not None:
-            found = getattr(self.options.flow, kind, None)
+        options, flow, found = run.options, self.options.flow, None
+        if options is not None and options.client is not None:
+            found = options.client.get(kind) if isinstance(options.client, dict) else options.client
+        if found is None and flow is not None:
+            found = getattr(flow, kind, None)
         if found is None:
             raise InvalidOption(f"no {kind} client", fix=f"pass Flow({kind}=...) or execute(client={{{kind!r}: ...}})")
         return found

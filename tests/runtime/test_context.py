@@ -288,7 +288,7 @@ def test_a_timeout_of_the_parent_aborts_the_children() -> None:
             top = await flow.execute("top", async_=True)
             assert await top.wait() is Status.FAILURE
             (leaf,) = await handles(flow, "leaf")
-            assert leaf.status is Status.ABORTED
+            assert await leaf.wait() is Status.ABORTED
 
     run_virtual(main())
 

@@ -1,0 +1,3 @@
+from flow_core.core.gate import Gate
+
+class Waker(Gate): ...
