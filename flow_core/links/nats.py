@@ -190,7 +190,7 @@ class NatsConnection:
         live, listener.live = listener.live, None
         if live is not None and live[0] is self._link.connection:
             with contextlib.suppress(self._errors.Error, FlowError):  # no connection: no subscription either
-                await self._leave(*live, listener.subject)
+                await self._leave(live[0], live[1], listener.subject)
 
     async def _leave(self, connection: Any, subscription: Any, subject: str) -> None:
         # Not the library's own drain alone: its PING overtakes the UNSUB, and what is sent in between is lost.
