@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flow_core import Flow
 from flow_core.service.guard import Guard
 from flow_core.service.ledger import Ledger
+from flow_core.service.line import Line
 from flow_core.service.owners import Owners
 from flow_core.service.serving import ServedClients
 
@@ -24,6 +25,7 @@ class Hub:
 
     Attributes:
         draining: the server takes no new work.
+        line: of those who change flows.
     """
 
     flow: Flow
@@ -31,6 +33,7 @@ class Hub:
     served: ServedClients
     ledger: Ledger
     draining: bool = False
+    line: Line = field(default_factory=Line)
 
     @property
     def owners(self) -> Owners:

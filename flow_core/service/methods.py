@@ -28,6 +28,7 @@ class Method(NamedTuple):
         name: in ``flow.proto``; also the verb that the guard is asked about.
         repeatable: sent twice it does what it does once: a client may repeat it when the answer was lost.
         starts: it brings new work, which a server that drains refuses.
+        changes: it changes a flow: it stands in the line, which lets others pass.
     """
 
     service: str
@@ -38,6 +39,7 @@ class Method(NamedTuple):
     stream_out: bool = False
     repeatable: bool = True
     starts: bool = False
+    changes: bool = False
 
     @property
     def path(self) -> str:
@@ -52,9 +54,9 @@ class Method(NamedTuple):
 
 _TABLE: Final = (
     # To create what is there already changes nothing; with `revision` the second one is refused, and nothing is lost.
-    Method(FLOWS, "CreateStep", pb.CreateStepRequest, pb.ChangeReply),
-    Method(FLOWS, "DeleteStep", pb.DeleteStepRequest, pb.ChangeReply, repeatable=False),
-    Method(FLOWS, "ReplaceStep", pb.ReplaceStepRequest, pb.ChangeReply, repeatable=False),
+    Method(FLOWS, "CreateStep", pb.CreateStepRequest, pb.ChangeReply, changes=True),
+    Method(FLOWS, "DeleteStep", pb.DeleteStepRequest, pb.ChangeReply, repeatable=False, changes=True),
+    Method(FLOWS, "ReplaceStep", pb.ReplaceStepRequest, pb.ChangeReply, repeatable=False, changes=True),
     Method(FLOWS, "Lookup", pb.LookupRequest, pb.LookupReply),
     Method(FLOWS, "ListFlows", pb.ListFlowsRequest, pb.ListFlowsReply),
     Method(FLOWS, "Unresolved", pb.LookupRequest, pb.UnresolvedReply),

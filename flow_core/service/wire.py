@@ -47,10 +47,13 @@ def _bytes(reply: Any) -> bytes:
 
 
 def _unary(hub: Hub, method: Method, handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    name, parse, allow = method.name, method.request.FromString, hub.guard.allow
+    name, parse, allow, line = method.name, method.request.FromString, hub.guard.allow, hub.line
+    changes = method.changes
 
     async def call(data: bytes, context: Context) -> bytes | None:
         try:
+            if changes:
+                await line.turn()
             try:
                 request = parse(data)
             except (ProtobufError, ValueError) as error:
