@@ -330,7 +330,7 @@ class Flow:
             handle in ``error.execution``.
         """
         executor = self._executor
-        async_, started = fields.get("async_"), None
+        async_, started = fields and fields.get("async_"), None
         if options is None and type(flow) is str and (not fields or fields.keys() == {"async_"}):  # the short way
             plan = self._plans.get(flow)
             started = None if plan is None else executor.start_at_once(plan, request)

@@ -1,7 +1,7 @@
 """`Attempt`: what an operation asks of the attempt it makes, for each call to the outside anew.
 
-Lives here: identity, headers, the time that is left. Does not live here: clients, other flows (`StepContext` of
-floor 2, which is made of this), making it (`Driver`, which is given the class).
+Lives here: identity, headers, the time that is left, the way to the clients. Does not live here: other flows
+(`StepContext` of floor 2, which is made of this), making it (`Driver`, which is given the class).
 """
 
 from types import MappingProxyType
@@ -55,6 +55,16 @@ cdef class Attempt:
     def handler(self):
         """That of the driver: of a context, its `Performer`."""
         return (<Ledger?>self.run.driver).handler
+
+    @property
+    def rpc(self):
+        """The client for calls: the execution's own, else the flow's."""
+        return (<Ledger?>self.run.driver).handler.client(self.run, "rpc")
+
+    @property
+    def pubsub(self):
+        """The client for messages: the execution's own, else the flow's."""
+        return (<Ledger?>self.run.driver).handler.client(self.run, "pubsub")
 
     @property
     def depth(self):

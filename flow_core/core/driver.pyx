@@ -13,6 +13,7 @@ condition, a step with a policy, a thread — goes to the *handler*, an object o
     handler.step_skipped(run, index), handler.step_announced(run, index, value)      of a durable run
     handler.settled(run)                        every step ended, and not all of them plainly
     handler.ended(run)                          the execution is over
+    handler.client(run, kind)                   -> what operations call ("rpc") or publish ("pubsub") with
     handler.deadline(run, index, activity)      -> loop time or None, when more than the step itself can set one
     handler.timer(key)                          a timer set with `set_timer` rang
 
@@ -77,9 +78,9 @@ cdef class Driver(Waker):
         self.drive(run)
         return run
 
-    def start_at_once(self, plan, request, Py_ssize_t bound):
-        """The same without options; None when ``bound`` executions are live, or another loop runs."""
-        return self.start(plan, request) if self.live < bound and get_running_loop() is self.loop else None
+    def start_at_once(self, plan, request):
+        """The same without options; None when `bound` executions are live, or another loop runs."""
+        return self.start(plan, request) if self.live < self.bound and get_running_loop() is self.loop else None
 
     def launch(self, Run run not None):
         """Drive an execution that was prepared as far as it goes."""

@@ -34,6 +34,7 @@ cdef class Ledger(Pacer):
     cdef readonly object kept           # deque of finished runs that are remembered
     cdef public Py_ssize_t keep
     cdef readonly Py_ssize_t live       # unfinished executions
+    cdef public Py_ssize_t bound        # beyond as many of them none starts at once
     cdef uint64_t nonce                 # of generated ids
     # --- limits
     cdef public Py_ssize_t limit        # most steps that run at the same time

@@ -14,6 +14,7 @@ class Ledger(Pacer):
     @property
     def counters(self) -> Counters: ...
     keep: int
+    bound: int
     limit: int
     notify: bool
     tracer: Any

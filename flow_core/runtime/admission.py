@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from asyncio import CancelledError, Future, get_running_loop
 from collections import deque
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from flow_core.errors import ExecutorStopped
+
+if TYPE_CHECKING:
+    from flow_core.core.driver import Driver
 
 __all__ = ["Admission"]
 
@@ -19,20 +22,22 @@ class Admission:
 
     Args:
         most: unfinished executions beyond which callers wait.
-        live: tells how many there are.
+        driver: has the executions; None: there are none yet.
     """
 
-    def __init__(self, most: int, live: Callable[[], int]) -> None:
+    def __init__(self, most: int, driver: Driver | None = None) -> None:
         self.most = most
         self.closed = False
         #: Whoever comes while fewer executions than these are unfinished comes in at once. It leaves out the places of
-        #: those whose turn it is, and is 0 while others wait: nobody overtakes. One number: every start reads it.
+        #: those whose turn it is, and is 0 while others wait: nobody overtakes. The driver, which every start asks,
+        #: has the same number.
         self.bound = most
-        self._live = live
+        self._driver = driver
         #: Callers that wait, first come first served.
         self._line: deque[Future[None]] = deque()
         #: Callers whose turn it is, and who have not come in yet.
         self._called = 0
+        self._count()
 
     async def enter(self) -> None:
         """Wait for the caller's turn. Raises `ExecutorStopped`."""
@@ -76,6 +81,11 @@ class Admission:
 
     def _count(self) -> None:
         self.bound = 0 if self._line or self.closed else self.most - self._called
+        if self._driver is not None:
+            self._driver.bound = self.bound
+
+    def _live(self) -> int:
+        return 0 if self._driver is None else self._driver.live
 
     def refuse_closed(self) -> None:
         """Raise `ExecutorStopped` when nobody comes in any more."""

@@ -1,7 +1,7 @@
 """`StepContext`: what an operation, or a callable that asks for it, knows about the attempt it makes.
 
-Lives here: the way to clients and to other flows. Does not live here: who it is, its deadline and headers (`Attempt` of
-the core), contextvars (the core gives each step its own copy).
+Lives here: the way to other flows. Does not live here: who it is, its deadline, headers and clients (`Attempt` of the
+core), contextvars (the core gives each step its own copy).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class StepContext(Attempt):
         attempt: number of the attempt, from 1.
         flow, step, execution: name of the flow, id of the step, id of the execution.
         run: the handle of the execution.
+        rpc, pubsub: the client for calls, and that for messages: the execution's own, else the flow's.
         options: the ``context`` given to ``execute``: your own values.
         depth: how deep the execution is nested in others; 0: not at all.
         input: input value of the step (a compensation gets its output as argument, and finds the input here).
@@ -53,16 +54,6 @@ class StepContext(Attempt):
     def token(self) -> str:
         """16 random bytes as hex: for reply subjects nobody can guess."""
         return secrets.token_hex(16)
-
-    @property
-    def rpc(self) -> Any:
-        """The client for calls: the execution's own, else the flow's."""
-        return self.handler.client(self.run, "rpc")
-
-    @property
-    def pubsub(self) -> Any:
-        """The client for messages: the execution's own, else the flow's."""
-        return self.handler.client(self.run, "pubsub")
 
     async def execute(self, flow: str, data: Any, *, step: str | None = None) -> bytes:
         """Execute a flow as a child of this execution and return its result as bytes.

@@ -63,7 +63,7 @@ class Executor(ById):
         self._keeper: Keeper | None = None
         self._durable = False
         self._stopping = False
-        self._admission = Admission(self._options.queue, lambda: 0)
+        self._admission = Admission(self._options.queue)
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ class Executor(ById):
         if self._keeper is not None:
             raise InvalidOption("the executor has opened its store", fix="init() before the first one")
         self._options = dataclasses.replace(self._options, **fields)
-        self._driver = self._performer = self._loop = None
+        self._unbind()
 
     @property
     def options(self) -> ExecutorOptions:
@@ -130,9 +130,16 @@ class Executor(ById):
         )  # fmt: skip
         self._driver.notify, self._driver.tracer = not isinstance(options.keep, int), self._tracer
         self._performer.driver = driver = self._driver
-        self._admission = Admission(options.queue, lambda: driver.live)
+        self.start_at_once = driver.start_at_once  # type: ignore[method-assign]
+        self._admission = Admission(options.queue, driver)
         self._directory = Directory(driver, nonce)
         self._guard = post_guard(loop, self._end_live)
+
+    def _unbind(self) -> None:
+        if self._driver is not None:
+            self._guard.cancel()
+        self._driver = self._performer = self._loop = None
+        vars(self).pop("start_at_once", None)
 
     async def attach(self, store: ExecutionStore) -> None:
         """Keep executions in ``store``, which is open, and go on with those that were left unfinished there.
@@ -144,18 +151,15 @@ class Executor(ById):
             raise InvalidOption(f"{self._driver.live} executions are under way without a store", fix="attach it first")
         if self._keeper is not None:
             raise InvalidOption("the executor has a store already", fix="use one Executor (and Flow) a store")
-        if self._driver is not None:
-            self._guard.cancel()
-        self._driver = self._performer = self._loop = None
+        self._unbind()
         self._durable = True
         try:
             keeper = Keeper(self, store, self._options.name or process_name())
             self._keeper = self._directory.keeper = keeper
             await keeper.open()
         except BaseException:  # whoever opens it again finds nothing of this
-            self._guard.cancel()
-            self._driver = self._performer = self._loop = self._keeper = None
-            self._durable = False
+            self._unbind()
+            self._keeper, self._durable = None, False
             raise
 
     async def recover(self) -> int:
@@ -328,13 +332,13 @@ class Executor(ById):
                 self._directory.forget(run)
             raise
 
-    def start_at_once(self, plan: Plan, request: Any) -> Execution | None:
-        """`start` of a plan that needs nothing from outside, without options: the short way of the hot path.
+    @staticmethod
+    def start_at_once(plan: Plan, request: Any) -> Execution | None:
+        """`start` without options of a plan that needs nothing from outside; None when there is more to it.
 
-        None when it can't go this way: the executor is full, closed, or not at home on this loop yet.
+        Once the executor is at home on a loop the driver's own method stands here.
         """
-        driver = self._driver
-        return None if driver is None else driver.start_at_once(plan, request, self._admission.bound)
+        return None
 
     async def finish(self, execution: Execution) -> None:
         """Wait for the end and raise what decided it, unless it succeeded.
@@ -352,8 +356,7 @@ class Executor(ById):
 
     def abandon(self, execution: Execution) -> None:
         """Abort an execution whose caller was cancelled while it waited."""
-        if self._performer is not None:
-            self._performer.feed(execution, e.AbortAsked(reason="cancelled by its caller"))
+        execution.driver.handler.feed(execution, e.AbortAsked(reason="cancelled by its caller"))
 
     async def restart(self, flow: str | None, id: str, step: str | None = None) -> Execution:
         """Execute a finished execution's request again, on the same revision, as a new execution.
@@ -394,5 +397,4 @@ class Executor(ById):
 
     def table(self) -> Any:
         """The status table: a NumPy structured array, one row an execution, a zero-copy read-only view."""
-        driver = self._driver if self._driver is not None else self.driver
-        return driver.table.window()
+        return (self._driver or self.driver).table.window()
