@@ -21,6 +21,7 @@ class Run(Slab):
     caller: Any
     trace: Any
     events: Any
+    others: int
     depth: int
     durable: bool
     holds: int

@@ -79,7 +79,9 @@ class Directory:
             raise ExecutionConflict(
                 f"execution {id!r} exists, with {what}", fix="use another id", flow=plan.flow, execution=known
             )
-        if caller is not None and known.caller is None:  # a child that was recovered on its own
+        if caller is None:
+            known.others += 1
+        elif known.caller is None:  # a child that was recovered on its own
             known.parent, known.caller = caller.run, caller
         return known
 

@@ -179,11 +179,7 @@ class Execution(Run):
 
     async def __aiter__(self) -> AsyncIterator[Transition]:
         """Its moves, past ones first, until it is over. Moves within one turn of the loop arrive together."""
-        changed = asyncio.Event()
-        if self.events is None:
-            self.events = set()
-            self.watch()
-        self.events.add(changed)
+        changed = self.listen()
         seen = set()
         try:
             while True:
@@ -198,7 +194,20 @@ class Execution(Run):
                     return
                 await changed.wait()
         finally:
-            self.events.discard(changed)
+            self.unlisten(changed)
+
+    def listen(self) -> asyncio.Event:
+        """An event that is set whenever it went on, until `unlisten`."""
+        changed = asyncio.Event()
+        if self.events is None:
+            self.events = set()
+            self.watch()
+        self.events.add(changed)
+        return changed
+
+    def unlisten(self, changed: asyncio.Event) -> None:
+        """Undo `listen`."""
+        self.events.discard(changed)
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -213,6 +222,7 @@ class Execution(Run):
         self._refuse_over("paused")
         self._performer.feed(self, e.PauseAsked())
         await self._performer.recorded(self)
+        self._performer.changed(self)
         if self.over:  # its end was on the way to the store when it was asked
             self._refuse_over("paused")
 

@@ -8,6 +8,7 @@ of flows (``flow.py``), decisions (``engine/``), stepping (``core/``).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import secrets
 from asyncio import get_running_loop
@@ -29,6 +30,7 @@ from flow_core.runtime.admission import Admission
 from flow_core.runtime.by_id import ById
 from flow_core.runtime.context import StepContext
 from flow_core.runtime.directory import Directory
+from flow_core.runtime.drain import all_at_rest
 from flow_core.runtime.durable import DurablePerformer
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.guard import post_guard
@@ -172,7 +174,9 @@ class Executor(ById):
             self._keeper.rebound()
 
     async def stop(self, drain: float | None = None) -> None:
-        """Refuse new work, wait up to ``drain`` seconds for what runs, then cancel the rest, which becomes STOPPED.
+        """Refuse new work, wait up to ``drain`` seconds for what runs, then end the rest, which becomes STOPPED.
+
+        What is paused is not waited for, once nothing of it is under way.
 
         Args:
             drain: seconds; the executor's option when None.
@@ -180,20 +184,16 @@ class Executor(ById):
         self._stopping = True
         self._admission.close()
         driver, performer = self._driver, self._performer
-        if driver is None or performer is None:
-            self._stopped()
-            return
-        try:
-            async with asyncio.timeout(self._options.drain if drain is None else drain):
-                for run in [run for run in driver.runs_known() if not run.over]:
-                    await run.wait()
-        except TimeoutError:
+        if driver is not None and performer is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._options.drain if drain is None else drain):
+                    await all_at_rest(driver.runs_known)
             await self._end_live()
-        if self._keeper is not None:
-            await self._keeper.close(ExecutorStopped("the executor has stopped"))
-        performer.pool.shutdown()
-        driver.close()
-        self._guard.cancel()
+            if self._keeper is not None:
+                await self._keeper.close(ExecutorStopped("the executor has stopped"))
+            performer.pool.shutdown()
+            driver.close()
+            self._guard.cancel()
         self._stopped()
 
     async def _end_live(self) -> None:
@@ -355,8 +355,10 @@ class Executor(ById):
             raise execution.failure
 
     def abandon(self, execution: Execution) -> None:
-        """Abort an execution whose caller was cancelled while it waited."""
-        execution.driver.handler.feed(execution, e.AbortAsked(reason="cancelled by its caller"))
+        """A caller was cancelled while it waited for an execution: abort it, unless others asked for it, too."""
+        execution.others -= 1
+        if execution.others < 0:
+            execution.driver.handler.feed(execution, e.AbortAsked(reason="cancelled by its caller"))
 
     async def restart(self, flow: str | None, id: str, step: str | None = None) -> Execution:
         """Execute a finished execution's request again, on the same revision, as a new execution.
@@ -386,14 +388,10 @@ class Executor(ById):
 
     def statistics(self) -> ExecutorStatistics:
         """Counters, as one immutable record."""
-        driver, performer = self._driver, self._performer
-        if driver is None or performer is None:
+        if self._driver is None or self._performer is None:
             return ExecutorStatistics()
-        return ExecutorStatistics(
-            **driver.counters.snapshot(), executions_live=driver.live, steps_running=driver.running,
-            attempts_retried=performer.retries, turns=driver.turns,
-            **({} if self._keeper is None else self._keeper.statistics()),
-        )  # fmt: skip
+        kept = {} if self._keeper is None else self._keeper.statistics()
+        return ExecutorStatistics.of(self._driver, self._performer.retries, kept)
 
     def table(self) -> Any:
         """The status table: a NumPy structured array, one row an execution, a zero-copy read-only view."""

@@ -5,7 +5,12 @@ Lives here: the record. Does not live here: counting (``core/``, in atomics).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from flow_core.core.driver import Driver
 
 __all__ = ["ExecutorStatistics"]
 
@@ -32,3 +37,11 @@ class ExecutorStatistics:
     recovered: int = 0
     lost: int = 0
     waiting: int = 0
+
+    @classmethod
+    def of(cls, driver: Driver, retries: int, kept: Mapping[str, int]) -> Self:
+        """What a driver counted, attempts that were retried, and what is counted where executions are kept."""
+        return cls(
+            **driver.counters.snapshot(), executions_live=driver.live, steps_running=driver.running,
+            attempts_retried=retries, turns=driver.turns, **kept,
+        )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Finding executions again: ids, status, result, list, explain, and how long they are remembered."""
+"""Finding executions again: status, result, list, explain, and how long they are remembered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 import flow_core
 from flow_core import Execution, Executor, Flow, Retry, Status, Step
-from flow_core.errors import ExecutionConflict, InvalidId, InvalidOption, StepFailed, UnknownExecution, UnknownStep
+from flow_core.errors import InvalidOption, StepFailed, UnknownExecution, UnknownStep
 from flow_core.records import Page
 from tests.aio import run_virtual
 from tests.runtime.kit import Gate, chain, echo, handles, turns
@@ -130,67 +130,6 @@ def test_a_cursor_may_point_at_what_was_forgotten_meanwhile() -> None:
 def test_list_before_the_first_execution() -> None:
     async def main() -> None:
         assert await Executor().list() == Page([], None)
-
-    run_virtual(main())
-
-
-# --- ids of the caller --------------------------------------------------------------------------------------------
-
-
-def test_the_same_id_is_the_same_execution() -> None:
-    async def main() -> None:
-        async with Flow() as flow:
-            gate = Gate()
-            await flow.create_step("f", Step("a", gate))
-            first = await flow.execute("f", {"n": 1}, id="order-1", async_=True)
-            again = await flow.execute("f", {"n": 1}, id="order-1", async_=True)
-            assert again is first and first.id == "order-1"
-            gate.open()
-            assert (await flow.execute("f", {"n": 1}, id="order-1")) is first  # waits for the one that runs
-            assert (await flow.execute("f", {"n": 1}, id="order-1")).response == {"n": 1}  # and is over: still that one
-            assert gate.started == [{"n": 1}]
-
-    run_virtual(main())
-
-
-def test_the_same_id_with_something_else_is_a_conflict() -> None:
-    async def main() -> None:
-        async with Flow() as flow:
-            for name in ("f", "g"):
-                await flow.create_step(name, Step("a", echo))
-            first = await flow.execute("f", 1, id="x")
-            with pytest.raises(ExecutionConflict, match="another request") as caught:
-                await flow.execute("f", 2, id="x")
-            assert caught.value.execution is first and caught.value.fix
-            with pytest.raises(ExecutionConflict, match="flow 'f'"):
-                await flow.execute("g", 1, id="x")
-            with pytest.raises(InvalidId):
-                await flow.execute("f", 1, id="not an id")
-            assert flow.executor.statistics().executions_started == 1
-
-    run_virtual(main())
-
-
-def test_a_failed_execution_of_an_id_stays_that_execution() -> None:
-    async def main() -> None:
-        async with Flow() as flow:
-            await flow.create_step("f", Step("a", boom))
-            for _ in range(2):
-                with pytest.raises(StepFailed):
-                    await flow.execute("f", id="x")
-            assert flow.executor.statistics().executions_started == 1
-
-    run_virtual(main())
-
-
-def test_a_forgotten_id_is_free_again() -> None:
-    async def main() -> None:
-        async with Flow(executor=Executor(keep=1)) as flow:
-            await flow.create_step("f", Step("a", echo))
-            await flow.execute("f", 1, id="x")
-            await flow.execute("f", 2, id="y")  # pushes x out
-            gc.collect()
-            assert (await flow.execute("f", 3, id="x")).response == 3
 
     run_virtual(main())
 

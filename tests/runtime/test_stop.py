@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import flow_core
-from flow_core import Executor, Flow, FlowExecuteOperation, Status, Step, StepContext
+from flow_core import Executor, Flow, FlowExecuteOperation, Retry, Status, Step, StepContext
 from flow_core.errors import ExecutionStopped, ExecutorStopped
 from flow_core.pubsub.memory import MemoryPubSubClient
 from flow_core.rpc.memory import MemoryRpcClient
@@ -200,6 +200,39 @@ def test_a_paused_execution_ends_stopped() -> None:
         await handle.pause()
         await flow.stop(drain=2)
         assert handle.status is Status.STOPPED
+
+    run_virtual(main())
+
+
+def test_what_is_paused_is_not_waited_for_but_its_running_steps_are() -> None:
+    async def main() -> None:
+        flow, gate, loop = Flow(), Gate(), asyncio.get_running_loop()
+        await flow.create_steps("f", chain(gate, echo))
+        paused = await flow.execute("f", 1, async_=True)
+        await paused.pause()
+        begun = loop.time()
+        loop.call_later(3, gate.open)
+        await flow.stop(drain=1000)
+        assert loop.time() - begun == pytest.approx(3, abs=0.1)
+        assert paused.status is Status.STOPPED
+        assert [paused.step_status_of(step.id) for step in paused.plan.items] == [Status.SUCCESS, Status.STOPPED]
+
+    run_virtual(main())
+
+
+async def boom() -> None:
+    raise OSError("boom")
+
+
+def test_who_is_paused_while_the_executor_stops_holds_it_up_no_longer() -> None:
+    async def main() -> None:
+        flow, loop = Flow(), asyncio.get_running_loop()
+        await flow.create_step("f", Step("a", boom, retry=Retry(initial=900, max=900, jitter="none")))
+        waiting = await flow.execute("f", 1, async_=True)
+        begun = loop.time()
+        loop.call_later(2, lambda: asyncio.ensure_future(waiting.pause()))
+        await flow.stop(drain=1000)
+        assert loop.time() - begun == pytest.approx(2, abs=0.1)
 
     run_virtual(main())
 
