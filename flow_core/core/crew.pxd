@@ -9,6 +9,8 @@ from flow_core.core.task cimport Activity, StepTask
 
 
 cdef class Crew(Ledger):
+    cdef Py_ssize_t lent                # slots whose steps wait for somebody who is away
+
     cdef object fatal                   # KeyboardInterrupt or SystemExit of a step, raised when the batch is over
 
     cdef StepTask new_task(self, Run run, uint32_t v, Activity activity)

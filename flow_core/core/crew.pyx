@@ -91,8 +91,24 @@ cdef class Crew(Ledger):
             return False
         task.detached = True
         self.unlink(task)
+        if task.lent:
+            self.reclaim(task)
         self.free_slot(task.run, task.index)
         return True
+
+    cdef bint lend(self, StepTask task) except -1:
+        # As many as there are slots at the most: they bound what is under way, and so the memory.
+        if task.lent or task.run is None or task.detached or self.lent >= self.limit:
+            return False
+        self.free_slot(task.run, task.index)
+        task.lent = True
+        self.lent += 1
+        return True
+
+    cdef int reclaim(self, StepTask task) except -1:
+        task.lent = False
+        self.lent -= 1
+        return self.take_slot(task.run, task.index)
 
     def expire(self, Run run not None, uint32_t index):
         """The time of a step's running attempt is over, whatever its own deadline says."""
@@ -184,6 +200,8 @@ cdef class Crew(Ledger):
     cdef int done(self, StepTask task, Outcome outcome, object value) except -1:
         """The coroutine (or thread) of a task is over: so is what it did for its step; its run goes on."""
         cdef bint wanted = task.linked
+        if task.lent:
+            self.reclaim(task)                      # `ended` frees it
         self.unlink(task)
         self.tell(task, outcome, value)
         if wanted:

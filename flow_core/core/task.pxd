@@ -20,6 +20,8 @@ cdef class Scheduler:
     cdef int soon(self, StepTask task, object error) except -1
     cdef int wake(self, StepTask task, object error) except -1
     cdef int done(self, StepTask task, Outcome outcome, object value) except -1
+    cdef bint lend(self, StepTask task) except -1
+    cdef int reclaim(self, StepTask task) except -1
 
 
 cdef class StepTask(Promise):
@@ -35,6 +37,7 @@ cdef class StepTask(Promise):
     cdef object waiter                      # the future it waits for
     cdef object scolding                    # error to throw at its next turn: it yielded something impossible
     cdef bint linked                        # on its run's list of tasks under way
+    cdef bint lent                          # its step's slot is lent to others while it waits for somebody who is away
     # --- cancellation
     cdef public bint _must_cancel
     cdef int cancels

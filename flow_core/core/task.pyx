@@ -68,6 +68,14 @@ cdef class Scheduler:
         return 0
 
 
+    cdef bint lend(self, StepTask task) except -1:
+        """See `StepTask.lend_slot`: here are no slots."""
+        return False
+
+    cdef int reclaim(self, StepTask task) except -1:
+        return 0
+
+
 cdef class StepTask(Promise):
     """A task in the sense of asyncio whose steps a `Scheduler` takes.
 
@@ -221,6 +229,20 @@ cdef class StepTask(Promise):
         if outcome == OUT_RETURNED:
             return self.settle(PROMISE_FINISHED, value, None)
         return self.settle(PROMISE_CANCELLED if isinstance(value, CancelledError) else PROMISE_FINISHED, None, value)
+
+    # --- its slot ---------------------------------------------------------------------------------------------------
+
+    def lend_slot(self):
+        """Hold none of the executor's slots while the step waits for somebody who is away; returns whether it did.
+
+        Then `reclaim_slot` has to follow, when the wait is over in whatever way.
+        """
+        return self.scheduler is not None and self.scheduler.lend(self)
+
+    def reclaim_slot(self):
+        """Hold a slot again, at once: others may have to wait for one longer than they would have."""
+        if self.lent:
+            self.scheduler.reclaim(self)
 
     # --- cancellation -----------------------------------------------------------------------------------------------
 

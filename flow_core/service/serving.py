@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
+from flow_core.core.task import StepTask
 from flow_core.errors import AdapterError, InvalidOption, Permanent, Unavailable, did_you_mean
 from flow_core.proto import flow_pb2 as pb
 from flow_core.rpc import RpcClient
@@ -254,6 +255,8 @@ class ServedClients(RpcClient):
             self._lines.setdefault(waiter.service, {}).setdefault(waiter.endpoint, deque()).append(waiter)
         place = (headers.get("flow-execution", ""), headers.get("flow-step", ""))
         self._waits[place] = waiter
+        task = asyncio.current_task()
+        lent = isinstance(task, StepTask) and task.lend_slot()  # others may work while nobody works on this one
         try:
             return await waiter.turn
         except asyncio.CancelledError:
@@ -264,6 +267,8 @@ class ServedClients(RpcClient):
                     self._call_next(link.service)
             raise
         finally:
+            if lent:
+                task.reclaim_slot()  # type: ignore[union-attr]
             if self._waits.get(place) is waiter:
                 del self._waits[place]
             if waiter.owner is not None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flow_core import ClientCallOperation, Fallback, Flow, Permanent, Status, Step, connect, errors
+from flow_core import ClientCallOperation, Executor, Fallback, Flow, Permanent, Status, Step, connect, errors
 from flow_core.rpc import MemoryRpcClient
 from flow_core.service.serving import ServedClients
 from tests import aio
@@ -145,6 +145,24 @@ def test_while_a_service_is_away_its_steps_wait_and_explain_names_it():
         assert await client.lookup("shop") == []
 
     play(scenario)
+
+
+def test_calls_that_wait_for_a_service_hold_up_no_other_flow():
+    async def scenario(server, client):
+        async with client.serve("shop", Step("charge", charge), keep=True):
+            pass
+        runs = [await client.execute("shop", 1, async_=True) for _ in range(2)]
+        async with asyncio.timeout(30):
+            assert await client.call("other", 1) == {"paid": 1}
+        async with client.serve("shop", Step("charge", charge)):
+            assert [await run for run in runs] == [b'{"paid":1}'] * 2
+
+    def two_slots():
+        flow = Flow(executor=Executor(concurrency=2))
+        asyncio.get_running_loop().create_task(flow.create_step("other", Step("here", charge)))
+        return flow
+
+    play(scenario, two_slots)
 
 
 def test_or_they_fail_at_once_when_that_is_wanted():
