@@ -21,7 +21,7 @@ cdef class Run(Slab):
     cdef public object caller               # the context of that step
     cdef public object trace                # what hears of each of its steps, made at its start; None: nobody
     cdef public object events               # set of events, one per iterator over its moves; None: nobody ever watched
-    cdef public int others                  # callers beside the first who asked for it by its id, and were not cancelled
+    cdef public int others                  # callers beside the first who asked for it by its id
     cdef public int depth                   # nesting: 0 is started from outside
     # --- the driver's
     cdef readonly object driver

@@ -67,7 +67,6 @@ cdef class Scheduler:
             raise value
         return 0
 
-
     cdef bint lend(self, StepTask task) except -1:
         """See `StepTask.lend_slot`: here are no slots."""
         return False
