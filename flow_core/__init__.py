@@ -21,9 +21,10 @@ from flow_core.operation import LocalOperation, Operation
 from flow_core.operations import ClientCallOperation, ClientPublishOperation, FlowExecuteOperation
 from flow_core.options import ExecuteOptions, ExecutorOptions, Fallback, FlowOptions, OperationOptions, Retry
 from flow_core.runtime.context import StepContext
-from flow_core.runtime.execution import Execution, Transition
+from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
 from flow_core.runtime.explain import Explanation, Reason
+from flow_core.runtime.history import Transition
 from flow_core.runtime.loop import run
 from flow_core.status import Status
 from flow_core.step import ALL, REQUEST, Step

@@ -19,6 +19,7 @@ class Run(Slab):
     name: Any
     parent: Any
     caller: Any
+    past: Any
     trace: Any
     events: Any
     others: int

@@ -6,7 +6,7 @@ Lives here: reading: status, outputs, errors, history, result. Does not live her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from flow_core.codec import decode_outcome, encode_value
@@ -24,9 +24,8 @@ from flow_core.records import (
     Record,
     Resumed,
     StepEnded,
-    StepStarted,
 )
-from flow_core.runtime.execution import Transition
+from flow_core.runtime.history import Transition, recorded_moves
 from flow_core.runtime.scribe import read_options
 from flow_core.status import Status
 
@@ -172,35 +171,7 @@ class StoredExecution:
 
     def history(self) -> list[Transition]:
         """What has happened so far, in order of time: attempts and ends of steps, pauses, and the execution itself."""
-        moves: list[Transition] = []
-        for record in self._records:
-            moves += _moves(record)
-        return sorted(moves, key=lambda move: move.time)
+        return recorded_moves(self._records)
 
     def __repr__(self) -> str:
         return f"<StoredExecution {self.id} of {self.flow} {self.status.name}: {len(self.outcomes)} outcomes>"
-
-
-def _moves(record: Record) -> list[Transition]:
-    step: Callable[..., Transition] = Transition
-    match record:
-        case ExecutionStarted():
-            return [step(None, Status.RUNNING, record.time_utc)]
-        case StepStarted():
-            return []  # its end tells when it began
-        case AttemptFailed():
-            began = step(record.step, Status.RUNNING, record.started_utc, record.attempt)
-            return [began, step(record.step, Status.FAILURE, record.time_utc, record.attempt)]
-        case StepEnded():
-            ended = step(record.step, Status(record.status), record.time_utc, record.attempt)
-            if record.status == Status.SKIPPED or record.recovered:
-                return [ended]
-            return [step(record.step, Status.RUNNING, record.started_utc, record.attempt), ended]
-        case Paused():
-            return [step(None, Status.PAUSED, record.time_utc)]
-        case Resumed():
-            return [step(None, Status.RUNNING, record.time_utc)]
-        case ExecutionEnded():
-            return [step(None, Status(record.status), record.time_utc)]
-        case _:
-            return []

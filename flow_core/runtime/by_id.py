@@ -12,8 +12,9 @@ from flow_core.errors import IllegalMove, InvalidOption
 from flow_core.options import ExecutorOptions
 from flow_core.records import Page
 from flow_core.runtime.directory import Directory
-from flow_core.runtime.execution import Execution, Transition
+from flow_core.runtime.execution import Execution
 from flow_core.runtime.explain import Explanation, explain, explain_stored, explain_waiting
+from flow_core.runtime.history import Transition
 from flow_core.runtime.keeper import Keeper
 from flow_core.runtime.observed import Observed
 from flow_core.status import Status

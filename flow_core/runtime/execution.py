@@ -7,8 +7,8 @@ public face) and what follows from a request (``engine/execution.py``).
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flow_core.codec import encode_value
@@ -16,28 +16,13 @@ from flow_core.core.run import Run
 from flow_core.engine import events as e
 from flow_core.engine.execution import Machine
 from flow_core.errors import IllegalMove
+from flow_core.runtime.history import Transition, live_moves
 from flow_core.status import Status
 
 if TYPE_CHECKING:
     from flow_core.runtime.performer import Performer
 
-__all__ = ["Execution", "Transition"]
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One move of one step, or of the execution itself (``step`` is None then).
-
-    Attributes:
-        status: the new status.
-        time: loop seconds; those of a batch of instant steps are one reading of the clock.
-        attempt: number of the attempt, from 1.
-    """
-
-    step: str | None
-    status: Status
-    time: float
-    attempt: int = 1
+__all__ = ["Execution"]
 
 
 class Execution(Run):
@@ -126,25 +111,14 @@ class Execution(Run):
         return found | {f"{items[i].id}.compensation": error for i, error in machine.compensation_errors.items()}
 
     def history(self) -> list[Transition]:
-        """What has happened so far, in order of time: starts and ends of steps and of the execution."""
-        moves = []
-        for index in self.plan.graph.order():  # steps of one batch have one time, and this order
-            step = self.plan.items[index]
-            started, ended = self.times(index)
-            attempt = self.attempt(index)
-            if started is not None:
-                # A step that waits for a retry counts that attempt already; what started is the one before.
-                waits = self.step_status(index) == Status.PENDING
-                moves.append(Transition(step.id, Status.RUNNING, started, attempt - waits))
-            if ended is not None:
-                moves.append(Transition(step.id, Status(self.step_status(index)), ended, attempt))
-        moves.sort(key=lambda move: move.time)
-        # Its own times are whole nanoseconds, and so a little less than those of the steps in the same batch.
-        began, over = self.span
-        moves.insert(0, Transition(None, Status.RUNNING, min([began, *(move.time for move in moves[:1])])))
-        if self.over:
-            moves.append(Transition(None, self.status, max(over, moves[-1].time)))
-        return moves
+        """What has happened so far, in order of time: attempts and ends of steps, pauses, and the execution itself."""
+        return live_moves(self)
+
+    def note(self, move: Transition) -> None:
+        """Keep a move that the core forgets."""
+        if self.past is None:
+            self.past = []
+        self.past.append(move)
 
     # --- waiting -------------------------------------------------------------------------------------------------
 
@@ -180,15 +154,17 @@ class Execution(Run):
     async def __aiter__(self) -> AsyncIterator[Transition]:
         """Its moves, past ones first, until it is over. Moves within one turn of the loop arrive together."""
         changed = self.listen()
-        seen = set()
+        seen: Counter[Any] = Counter()
         try:
             while True:
                 over = self.over
                 changed.clear()
+                told: Counter[Any] = Counter()  # of this round: an execution may be paused more than once
                 for move in self.history():
                     key = (move.step, move.status, move.attempt)
-                    if key not in seen:
-                        seen.add(key)
+                    told[key] += 1
+                    if told[key] > seen[key]:
+                        seen[key] += 1
                         yield move
                 if over:
                     return
@@ -220,7 +196,7 @@ class Execution(Run):
             IllegalMove: it is over already; LeaseLost: another executor has taken it over.
         """
         self._refuse_over("paused")
-        self._performer.feed(self, e.PauseAsked())
+        self._ask(e.PauseAsked())
         await self._performer.recorded(self)
         self._performer.changed(self)
         if self.over:  # its end was on the way to the store when it was asked
@@ -233,7 +209,7 @@ class Execution(Run):
             IllegalMove: it is over already; LeaseLost: another executor has taken it over.
         """
         self._refuse_over("resumed")
-        self._performer.feed(self, e.ResumeAsked())
+        self._ask(e.ResumeAsked())
         await self._performer.recorded(self)
 
     async def abort(self, *, rollback: bool = False, reason: str = "aborted") -> None:
@@ -245,6 +221,13 @@ class Execution(Run):
         if not self.over:
             self._performer.feed(self, e.AbortAsked(rollback, reason))
             await self.wait()
+
+    def _ask(self, event: e.Event) -> None:
+        """Feed what may pause it or let it go on, and keep that it did."""
+        before = self.status
+        self._performer.feed(self, event)
+        if self.status is not before:
+            self.note(Transition(None, self.status, self.driver.time))
 
     def _refuse_over(self, what: str) -> None:
         if self.over:

@@ -24,6 +24,7 @@ from flow_core.engine.execution import Machine
 from flow_core.errors import InvalidOption, LimitExceeded, StepTimeout
 from flow_core.limits import MAX_NESTING
 from flow_core.runtime.context import StepContext
+from flow_core.runtime.history import Transition, note_failed_attempt
 from flow_core.runtime.pool import WorkerPool
 from flow_core.status import Status
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Performer"]
 
 #: As a plain number: a member of an enum costs more to compare, and this is asked with every call to the outside.
-ATTEMPT = int(Activity.ACTIVITY_ATTEMPT)
+ATTEMPT, COMPENSATION = int(Activity.ACTIVITY_ATTEMPT), int(Activity.ACTIVITY_COMPENSATION)
 
 log = logging.getLogger("flow_core")
 log.addHandler(logging.NullHandler())
@@ -81,9 +82,11 @@ class Performer:
         self._report(error, run, step, Activity.ACTIVITY_ATTEMPT)
         if run.trace is not None:
             run.trace.failed(step, error)
-        before = run.attempt(step)
+        before, began = run.attempt(step), run.times(step)[0]
         self.feed(run, e.StepFailed(step, error, self.random.random()))
-        self.retries += run.attempt(step) != before
+        if run.attempt(step) != before:
+            self.retries += 1
+            note_failed_attempt(run, step, before, began, self.driver.time)
 
     def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
         """A fallback or a compensation is over."""
@@ -91,6 +94,9 @@ class Performer:
             self._report(value, run, step, activity)
         if run.trace is not None:
             run.trace.activity_ended(step, activity, None if ok else value)
+        if activity == COMPENSATION:
+            status = Status.SUCCESS if ok else Status.FAILURE
+            run.note(Transition(f"{run.plan.items[step].id}.compensation", status, self.driver.time))
         self.feed(run, e.ActivityEnded(step, activity, ok, value))
 
     def settled(self, run: Execution) -> None:

@@ -23,6 +23,7 @@ from flow_core.engine.replay import last_pause, replay
 from flow_core.errors import FlowError, InvalidOption, LeaseLost, StoreCorrupt, StoreError, StoreUnavailable
 from flow_core.records import ExecutionEnded, ExecutionInfo, ExecutionStarted, Paused, Record
 from flow_core.runtime.durable import DurablePerformer
+from flow_core.runtime.history import past_moves
 from flow_core.runtime.journal import ExecutionStore, Journal
 from flow_core.runtime.scribe import read_options
 from flow_core.status import Status
@@ -222,6 +223,7 @@ class Recovery:
         try:
             machine = performer.machine_of(run)
             run.backdate(max(0.0, start.time_utc - performer.scribe.ahead))
+            run.past = past_moves(records, performer.scribe.ahead) or None
             if run.trace is not None:
                 run.trace.recall(records, performer.scribe.ahead)
             replayed = replay(machine, records, now, utc)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flow_core import Status
 from flow_core.cli.timeline import timeline
-from flow_core.runtime.execution import Transition
+from flow_core.runtime.history import Transition
 
 
 def chart(*moves: Transition, width: int = 10) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from flow_core import Execution, Flow, Retry, Status, Step
+from flow_core import Execution, Flow, Retry, Status, Step, Transition
 from tests.aio import run_virtual
+from tests.runtime.kit import Gate
 
 
 def flaky(fails: int) -> Any:
@@ -35,7 +37,9 @@ def test_a_watcher_hears_of_each_attempt_when_it_starts():
             assert moves == [
                 (None, Status.RUNNING, 1, 0),
                 ("a", Status.RUNNING, 1, 0),
+                ("a", Status.FAILURE, 1, 0),
                 ("a", Status.RUNNING, 2, 10),
+                ("a", Status.FAILURE, 2, 10),
                 ("a", Status.RUNNING, 3, 20),
                 ("a", Status.SUCCESS, 3, 20),
                 (None, Status.SUCCESS, 1, 20),
@@ -52,7 +56,52 @@ def test_the_history_of_a_step_that_waits_for_its_retry_has_the_attempt_that_was
             assert [(m.step, m.status, m.attempt) for m in execution.history()] == [
                 (None, Status.RUNNING, 1),
                 ("a", Status.RUNNING, 1),
+                ("a", Status.FAILURE, 1),
             ]
             await execution
 
     run_virtual(main())
+
+
+def test_pauses_and_compensations_are_told_each_time():
+    async def main() -> None:
+        async with Flow() as flow:
+            go_on = Gate()
+            await flow.create_steps(
+                "f",
+                [
+                    Step("a", flaky(0), compensation=flaky(0)),
+                    Step("b", flaky(0), after="a", compensation=flaky(9)),
+                    Step("gate", go_on, after="b"),
+                    Step("c", flaky(9), after="gate"),
+                ],
+            )
+            execution = await flow.execute("f", async_=True, rollback=True)
+            watching = asyncio.ensure_future(_all(execution))
+            for _ in range(2):
+                await asyncio.sleep(1)
+                await execution.pause()
+                await asyncio.sleep(1)
+                await execution.resume()
+            go_on.open()
+            await execution.wait()
+            whole = [(m.step, m.status, round(m.time - execution.span[0])) for m in execution.history()]
+            assert [move for move in whole if move[0] is None] == [
+                (None, Status.RUNNING, 0),
+                (None, Status.PAUSED, 1),
+                (None, Status.RUNNING, 2),
+                (None, Status.PAUSED, 3),
+                (None, Status.RUNNING, 4),
+                (None, Status.FAILURE, 4),
+            ]
+            assert [move[:2] for move in whole if str(move[0]).endswith("compensation")] == [
+                ("b.compensation", Status.FAILURE),
+                ("a.compensation", Status.SUCCESS),
+            ]
+            assert sorted(await watching, key=str) == sorted(execution.history(), key=str)
+
+    run_virtual(main())
+
+
+async def _all(execution: Execution) -> list[Transition]:
+    return [move async for move in execution]

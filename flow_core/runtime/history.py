@@ -1,0 +1,117 @@
+"""What has happened to an execution, as a list of moves: of one that is under way, and of one as its records tell it.
+
+Lives here: `Transition`, and where moves are read from. Does not live here: watching as they happen
+(`Execution.__aiter__`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flow_core.records import (
+    AttemptFailed,
+    Compensated,
+    ExecutionEnded,
+    ExecutionStarted,
+    Paused,
+    Record,
+    Resumed,
+    StepEnded,
+)
+from flow_core.status import Status
+
+if TYPE_CHECKING:
+    from flow_core.runtime.execution import Execution
+
+__all__ = ["Transition", "live_moves", "note_failed_attempt", "past_moves", "recorded_moves"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One move of one step, or of the execution itself (``step`` is None then).
+
+    Attributes:
+        step: id; that of a compensation is ``step.compensation``, and only its end is told.
+        status: the new status.
+        time: loop seconds (UTC seconds in a stored history); those of a batch of instant steps are one reading of the
+            clock.
+        attempt: number of the attempt, from 1.
+    """
+
+    step: str | None
+    status: Status
+    time: float
+    attempt: int = 1
+
+
+def note_failed_attempt(run: Execution, step: int, attempt: int, began: float | None, ended: float) -> None:
+    """Keep an attempt that another one follows: the core knows the last one only."""
+    id_ = run.plan.items[step].id
+    if began is not None:
+        run.note(Transition(id_, Status.RUNNING, began, attempt))
+    run.note(Transition(id_, Status.FAILURE, ended, attempt))
+
+
+def live_moves(run: Execution) -> list[Transition]:
+    """What has happened so far, in order of time."""
+    moves: list[Transition] = list(run.past or ())
+    for index in run.plan.graph.order():  # steps of one batch have one time, and this order
+        step = run.plan.items[index].id
+        began, ended = run.times(index)
+        attempt = run.attempt(index)
+        status = Status(run.step_status(index))
+        if began is not None and status is not Status.PENDING:  # of one that waits for a retry the past has it
+            moves.append(Transition(step, Status.RUNNING, began, attempt))
+        if ended is not None:
+            moves.append(Transition(step, status, ended, attempt))
+    moves.sort(key=lambda move: move.time)
+    # Its own times are whole nanoseconds, and so a little less than those of the steps in the same batch.
+    began, over = run.span
+    moves.insert(0, Transition(None, Status.RUNNING, min([began, *(move.time for move in moves[:1])])))
+    if run.over:
+        moves.append(Transition(None, run.status, max(over, moves[-1].time)))
+    return moves
+
+
+def recorded_moves(records: Sequence[Record]) -> list[Transition]:
+    """The same of an execution that is stored."""
+    moves = [move for record in records for move in _moves(record)]
+    return sorted(moves, key=lambda move: move.time)
+
+
+def past_moves(records: Sequence[Record], ahead: float) -> list[Transition]:
+    """What the core does not know of an execution that goes on from its records.
+
+    Args:
+        ahead: UTC seconds minus loop seconds.
+    """
+    kept = (record for record in records if isinstance(record, AttemptFailed | Compensated | Paused | Resumed))
+    moves = [move for record in kept for move in _moves(record)]
+    return [dataclasses.replace(move, time=move.time - ahead) for move in moves]
+
+
+def _moves(record: Record) -> list[Transition]:
+    step: Callable[..., Transition] = Transition
+    match record:
+        case ExecutionStarted() | Resumed():
+            return [step(None, Status.RUNNING, record.time_utc)]
+        case AttemptFailed():
+            began = step(record.step, Status.RUNNING, record.started_utc, record.attempt)
+            return [began, step(record.step, Status.FAILURE, record.time_utc, record.attempt)]
+        case StepEnded():
+            ended = step(record.step, Status(record.status), record.time_utc, record.attempt)
+            if record.status == Status.SKIPPED or record.recovered:
+                return [ended]
+            return [step(record.step, Status.RUNNING, record.started_utc, record.attempt), ended]
+        case Paused():
+            return [step(None, Status.PAUSED, record.time_utc)]
+        case ExecutionEnded():
+            return [step(None, Status(record.status), record.time_utc)]
+        case Compensated():
+            status = Status.SUCCESS if record.error is None else Status.FAILURE
+            return [step(f"{record.step}.compensation", status, record.time_utc)]
+        case _:  # of a start the end tells when it was
+            return []
