@@ -19,7 +19,7 @@ cdef class Run(Slab):
     cdef public object name                 # id given by the caller, None: the generated one
     cdef public object parent               # the run of the step that started it
     cdef public object caller               # the context of that step
-    cdef public object past                 # list of moves that the slab forgets, of steps that were tried again; or None
+    cdef public object past                 # list of moves that the slab forgets; None: there are none
     cdef public object trace                # what hears of each of its steps, made at its start; None: nobody
     cdef public object events               # set of events, one per iterator over its moves; None: nobody ever watched
     cdef public int others                  # callers beside the first who asked for it by its id
