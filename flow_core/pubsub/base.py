@@ -1,8 +1,8 @@
 """`PubSubClient`: what a client of a message broker promises.
 
 Lives here: what is the same for all clients: checks, timeouts, request/reply, the mapping of errors, counting, running
-handlers. A new client implements `_publish`, `_subscribe`, and where its broker needs it `_listen`. Does not live here:
-retries (the engine's).
+handlers. A new client implements `_publish`, `_subscribe`, and where its broker needs it `_listen` and `_close`. Does
+not live here: retries (the engine's), how a client is closed (``flow_core.links.client``).
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType, TracebackType
-from typing import Any, Final, Self, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 from flow_core.codec import check_payload
 from flow_core.errors import AdapterError, FlowError, InvalidOption, NoReply, Unavailable
+from flow_core.links.client import Client, Closing
 from flow_core.pubsub.replies import Replies
 
 __all__ = ["REPLY_TO", "Message", "MessageHandler", "PubSubClient", "PubSubStatistics", "Subscription"]
@@ -76,7 +77,7 @@ MessageHandler = Callable[[Message], Awaitable[None] | None]
 Settle = Callable[[bool], Awaitable[None]]
 
 
-class Subscription:
+class Subscription(Closing):
     """The messages of one topic go to one handler until this is closed. An async context manager.
 
     Each message runs in a task of its own with the context variables of the one who subscribed: handlers of one
@@ -118,20 +119,15 @@ class Subscription:
             self.closed = True
             await self.client._unsubscribe(self)
 
-    async def __aenter__(self) -> Self:
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+class PubSubClient(Client):
+    """Publishes and receives messages. One client serves one event loop; an async context manager, or `close` it.
 
-
-class PubSubClient(ABC):
-    """Publishes and receives messages. One client serves one event loop; an async context manager, or `close` it."""
+    Closing it refuses new messages, ends waiting requests with `Unavailable`, and cancels handlers.
+    """
 
     def __init__(self) -> None:
-        self._closed = False
+        super().__init__()
         self._replies = Replies()
         self._tasks: set[asyncio.Task[None]] = set()
         self._published = self._delivered = self._unroutable = self._handler_errors = self._lost = 0
@@ -211,26 +207,6 @@ class PubSubClient(ABC):
             lost=self._lost,
         )
 
-    async def close(self) -> None:
-        """Refuse new messages, end waiting requests with `Unavailable`, cancel handlers. Closing twice is fine."""
-        if self._closed:
-            return
-        self._closed = True
-        self._replies.fail("the client was closed")
-        tasks = self._tasks - {asyncio.current_task()}  # a handler may close its own client
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
     # --- for implementors -------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -253,13 +229,17 @@ class PubSubClient(ABC):
         """Make replies on ``subject`` reach ``_replies.deliver``. Returns where they are to be sent: for `REPLY_TO`."""
         return subject
 
-    async def _unlisten(self, subject: str) -> None:  # noqa: B027
+    async def _unlisten(self, subject: str) -> None:
         """Undo `_listen`. Called on every way out, cancellation included."""
 
-    async def _close(self) -> None:  # noqa: B027
-        """Free connections and the like."""
-
     # --- inner ------------------------------------------------------------------------------------------------------
+
+    async def _end(self) -> None:
+        self._replies.fail("the client was closed")
+        tasks = self._tasks - {asyncio.current_task()}  # a handler may close its own client
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _check(self, topic: str, data: bytes) -> None:
         check_payload(data, f"message to {topic!r}")

@@ -2,20 +2,21 @@
 
 Lives here: everything that is the same for all clients: checks, the timeout, the mapping of errors, counting. A new
 client implements `_call` and `_close`. Does not live here: retries (the engine's; a client that retries too would
-multiply them).
+multiply them), how a client is closed (``flow_core.links.client``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType, TracebackType
-from typing import ClassVar, Final, Self
+from types import MappingProxyType
+from typing import ClassVar, Final
 
 from flow_core.codec import check_payload
 from flow_core.errors import AdapterError, FlowError, NoReply, Unavailable
+from flow_core.links.client import Client
 
 __all__ = ["RpcClient", "RpcStatistics"]
 
@@ -32,7 +33,7 @@ class RpcStatistics:
     timeouts: int = 0
 
 
-class RpcClient(ABC):
+class RpcClient(Client):
     """Calls endpoints of services. One client serves one event loop; use it as an async context manager or `close` it.
 
     A subclass calls ``super().__init__()`` and implements `_call`, raising `Unavailable` when nobody answers.
@@ -42,7 +43,7 @@ class RpcClient(ABC):
     checks_targets: ClassVar[bool] = False
 
     def __init__(self) -> None:
-        self._closed = False
+        super().__init__()
         self._calls = self._replies = self._failures = self._timeouts = 0
 
     async def call(
@@ -108,20 +109,3 @@ class RpcClient(ABC):
     def statistics(self) -> RpcStatistics:
         """A snapshot of the counters."""
         return RpcStatistics(self._calls, self._replies, self._failures, self._timeouts)
-
-    async def close(self) -> None:
-        """Refuse new calls and free what the client holds. Closing twice is fine."""
-        if not self._closed:
-            self._closed = True
-            await self._close()
-
-    async def _close(self) -> None:  # noqa: B027 - a client that holds nothing has nothing to free
-        """Free connections and the like."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()

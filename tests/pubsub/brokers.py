@@ -7,6 +7,8 @@ is tried (`load.py`, `test_brokers.py`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from typing import ClassVar
 
 from flow_core.pubsub.nats import NatsPubSubClient
 from flow_core.pubsub.rabbitmq import RabbitMqPubSubClient
@@ -19,9 +21,24 @@ class Core:
     name = "nats"
     server = "nats_server"
     keeps = False
+    #: Options with which a member of a group soon takes over what another did not finish.
+    heir: ClassVar[dict[str, float]] = {}
 
     def __init__(self, server):
         self.process = server
+
+    @contextlib.asynccontextmanager
+    async def keeping(self, *topics):
+        """Messages of ``topics`` survive a restart of the broker as long as this lasts, where a broker can do that."""
+        if self.keeps:
+            for topic in topics:
+                await self.keep(topic)
+        try:
+            yield
+        finally:
+            if self.keeps:
+                for topic in topics:
+                    await self.forget(topic)
 
     def client(self, url=None, **options):
         return NatsPubSubClient(url or self.process.url(), **options)
@@ -48,7 +65,7 @@ class JetStream(Core):
     async def _with(self, work):
         import nats
 
-        connection = await nats.connect(self.process.url())
+        connection = await nats.connect(self.process.url(), allow_reconnect=False)  # a test that failed leaves it dead
         try:
             return await work(connection.jetstream())
         finally:
@@ -75,6 +92,7 @@ class Redis(Core):
     name = "redis"
     server = "redis_server"
     keeps = True
+    heir: ClassVar[dict[str, float]] = {"claim": 0.05}
 
     def client(self, url=None, **options):
         return RedisPubSubClient(url or self.process.url(), **options)
@@ -120,3 +138,4 @@ class RabbitMq(Core):
 
 ALL = (Core, JetStream, Redis, RabbitMq)
 KEEPING = (JetStream, Redis, RabbitMq)
+QUEUEING = (Redis, RabbitMq)  # their groups have what they did not finish given to others

@@ -45,6 +45,20 @@ class Inbox:
             return await self._queue.get()
 
 
+class Never:
+    """A handler that never ends: ``entered`` is set once it has a message, ``ended`` when it is cancelled."""
+
+    def __init__(self):
+        self.entered, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, message):
+        self.entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+
+
 async def eventually(look, wanted):
     """Wait until ``look()`` gives what is wanted: counters of what a broker says later."""
     for _ in range(5000):
@@ -61,6 +75,16 @@ def counted(client, *names):
 
 async def answer(message):
     await message.reply(b"re " + message.data)
+
+
+async def shared(first, second, topic):
+    """Two members of a group get 100 messages: the numbers that arrived, in order, and how many each of them got."""
+    inbox = Inbox()
+    for member in (first, second):
+        await member.subscribe(topic, inbox)
+    await asyncio.gather(*(first.publish(topic, b"%d" % n) for n in range(100)))
+    numbers = sorted([int((await inbox.next()).data) for _ in range(100)])
+    return numbers, (first.statistics().delivered, second.statistics().delivered)
 
 
 class PubSubContract:
@@ -299,23 +323,14 @@ class PubSubContract:
 
     def test_close_ends_requests_and_handlers_and_refuses_new_ones(self, setup):
         async def scenario(client):
-            entered, ended = asyncio.Event(), asyncio.Event()
-
-            async def never(message):
-                entered.set()
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    ended.set()
-
-            await client.subscribe("t", never)
+            await client.subscribe("t", never := Never())
             request = asyncio.create_task(client.request("t", b"", reply_to="r"))
-            await entered.wait()
+            await never.entered.wait()
             await client.close()
             await client.close()
             with pytest.raises(Unavailable, match="closed"):
                 await request
-            assert ended.is_set()
+            assert never.ended.is_set()
             for work in (
                 client.publish("t", b""),
                 client.request("t", b"", reply_to="s"),

@@ -43,10 +43,8 @@ class Answers:
 
 async def replies(broker, topic, count, in_flight=200):
     """``count`` executions of one step that asks over ``broker``. Returns counts, among them the wrong results."""
-    if broker.keeps:
-        await broker.keep(topic)
     service, answers = broker.client(), Answers()
-    async with service, broker.client() as client, Flow(pubsub=client) as flow:
+    async with broker.keeping(topic), service, broker.client() as client, Flow(pubsub=client) as flow:
         await service.subscribe(topic, answers)
         ask = ClientPublishOperation(topic, reply=True)
         await flow.create_step("ask", Step("ask", ask, timeout=ATTEMPT, retry=Retry(20, initial=0.01)))
@@ -64,8 +62,6 @@ async def replies(broker, topic, count, in_flight=200):
         expected = sum(number % 20 == 7 for number in range(count)), sum(number % 10 == 3 for number in range(count))
         await _settled(client, *expected)
         got = client.statistics()
-    if broker.keeps:
-        await broker.forget(topic)
     return {
         "asked": count,
         "wrong": len(wrong),

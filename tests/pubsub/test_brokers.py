@@ -1,4 +1,4 @@
-"""What holds for every network broker: load, loss, recovery, and secrets that stay secret."""
+"""What holds for every network broker: the contract, load, loss, recovery, and secrets that stay secret."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ import pytest
 from flow_core.errors import AuthError, InvalidOption, NoReply, Unavailable
 from tests.aio import run
 from tests.pubsub import brokers, load
-from tests.pubsub.contract import Inbox, answer, eventually
+from tests.pubsub.contract import Inbox, Never, PubSubContract, Setup, answer, eventually
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
 
@@ -36,6 +36,36 @@ def keeping(request):
 def forgetful(request):
     """Those whose replies are lost with the connection."""
     return started(request, request.param)
+
+
+@pytest.fixture(params=brokers.QUEUEING, ids=lambda kind: kind.name)
+def queueing(request):
+    return started(request, request.param)
+
+
+class BrokerSetup(Setup):
+    def __init__(self, broker):
+        self.broker = broker
+        self.keeps = broker.keeps
+
+    def run(self, main):
+        async def with_topics():
+            async with self.broker.keeping("t", "u"):
+                return await main
+
+        return run(with_topics())
+
+    async def client(self):
+        return self.broker.client()
+
+
+@pytest.fixture
+def setup(broker):
+    return BrokerSetup(broker)
+
+
+class TestContract(PubSubContract):
+    """All promises of ``contract.py``."""
 
 
 @pytest.fixture
@@ -80,9 +110,7 @@ def test_that_test_sees_what_is_missing(tmp_path):
 
 def test_subscriptions_and_requests_come_back_after_a_restart(broker):
     async def main():
-        if broker.keeps:
-            await broker.keep("again")
-        async with broker.client() as client, broker.client() as service:
+        async with broker.keeping("again"), broker.client() as client, broker.client() as service:
             inbox = Inbox()
             await service.subscribe("again", answer)
             await service.subscribe("again", inbox)
@@ -101,8 +129,6 @@ def test_subscriptions_and_requests_come_back_after_a_restart(broker):
                 except (Unavailable, NoReply) as error:
                     await asyncio.sleep(error.retry_after or 0.01)
             assert replies == {b"re 2"}
-        if broker.keeps:
-            await broker.forget("again")
 
     run(main())
 
@@ -111,28 +137,23 @@ def test_a_request_whose_broker_dies_does_not_wait_for_ever(forgetful):
     broker = forgetful
 
     async def main():
-        if broker.keeps:
-            await broker.keep("dies")
-        entered = asyncio.Event()
-        async with broker.client() as client, broker.client() as service:
-            await service.subscribe("dies", lambda message: entered.set())
-            request = asyncio.create_task(client.request("dies", b"", reply_to="dies.1"))
-            await entered.wait()
-            await asyncio.to_thread(broker.process.kill)
-            with pytest.raises(Unavailable):
-                await request
-        await asyncio.to_thread(broker.process.start)
-        if broker.keeps:
-            await broker.forget("dies")
+        async with broker.keeping("dies"):
+            entered = asyncio.Event()
+            async with broker.client() as client, broker.client() as service:
+                await service.subscribe("dies", lambda message: entered.set())
+                request = asyncio.create_task(client.request("dies", b"", reply_to="dies.1"))
+                await entered.wait()
+                await asyncio.to_thread(broker.process.kill)
+                with pytest.raises(Unavailable):
+                    await request
+            await asyncio.to_thread(broker.process.start)
 
     run(main())
 
 
 def test_a_broker_that_does_not_answer_costs_the_timeout_and_no_more(broker):
     async def main():
-        if broker.keeps:
-            await broker.keep("stall")
-        async with broker.client() as client:
+        async with broker.keeping("stall"), broker.client() as client:
             await client.subscribe("stall", inbox := Inbox())
             await client.publish("stall", b"before")
             await inbox.next()
@@ -147,8 +168,6 @@ def test_a_broker_that_does_not_answer_costs_the_timeout_and_no_more(broker):
             await client.publish("stall", b"after", timeout=10)
             while (await inbox.next()).data != b"after":
                 pass
-        if broker.keeps:
-            await broker.forget("stall")
 
     run(main())
 
@@ -182,9 +201,7 @@ def test_a_wrong_password_is_an_auth_error_without_the_password(broker, no_secre
 
 def test_fire_and_forget_that_a_lost_connection_took_is_counted_or_refused(broker):
     async def main():
-        if broker.keeps:
-            await broker.keep("gone")
-        async with broker.client() as client:
+        async with broker.keeping("gone"), broker.client() as client:
             await client.publish("gone", b"", confirm=False)
             await asyncio.to_thread(broker.process.kill)
 
@@ -199,8 +216,6 @@ def test_fire_and_forget_that_a_lost_connection_took_is_counted_or_refused(broke
                 while not await refused():
                     await asyncio.sleep(0.001)
             await asyncio.to_thread(broker.process.start)
-        if broker.keeps:
-            await broker.forget("gone")
 
     run(main())
 
@@ -228,6 +243,19 @@ def test_a_reply_that_was_sent_while_the_asker_was_away_arrives(request):
             assert await waiting == b"still here"
 
     run(main())
+
+
+def test_what_a_closing_member_did_not_finish_goes_to_another(queueing):
+    async def main():
+        async with queueing.client(group="heirs", **queueing.heir) as first:
+            await first.subscribe("estate", never := Never())
+            await first.publish("estate", b"left behind")
+            await never.entered.wait()
+        async with queueing.client(group="heirs", **queueing.heir) as second:
+            await second.subscribe("estate", inbox := Inbox())
+            return (await inbox.next()).data
+
+    assert run(main()) == b"left behind"
 
 
 def test_a_closed_client_leaves_no_task(broker):

@@ -1,4 +1,4 @@
-"""The NATS client against the contract and a real server, and what is its own."""
+"""What is the NATS client's own, on a real server. The contract and the rest: ``test_brokers.py``."""
 
 import contextlib
 
@@ -7,35 +7,10 @@ import pytest
 from flow_core.errors import AdapterError, AuthError, InvalidOption, NoReply, PayloadError, Permanent, Unavailable
 from flow_core.pubsub.nats import NatsPubSubClient
 from tests.aio import run
-from tests.pubsub.contract import Inbox, PubSubContract, Setup, answer
+from tests.pubsub.contract import Inbox, answer
 from tests.servers.nats import NatsServer, arrived
 
 pytestmark = pytest.mark.server
-
-
-class CoreSetup(Setup):
-    def __init__(self, server):
-        self.server = server
-
-    def run(self, main):
-        return run(main)
-
-    async def client(self):
-        return NatsPubSubClient(self.server.url())
-
-
-class JetStreamSetup(CoreSetup):
-    keeps = True
-
-    def run(self, main):
-        async def with_stream():
-            async with stream(self.server.url(), "CONTRACT", ["t", "u"]):
-                return await main
-
-        return run(with_stream())
-
-    async def client(self):
-        return NatsPubSubClient(self.server.url(), jetstream=True)
 
 
 @contextlib.asynccontextmanager
@@ -51,18 +26,6 @@ async def stream(url, name, subjects):
     finally:
         await jetstream.delete_stream(name)
         await connection.close()
-
-
-@pytest.fixture(params=[CoreSetup, JetStreamSetup])
-def setup(request, nats_server):
-    return request.param(nats_server)
-
-
-class TestContract(PubSubContract):
-    """All promises of ``contract.py``."""
-
-
-# --- what is its own ------------------------------------------------------------------------------------------------
 
 
 def client_of(server, **options):

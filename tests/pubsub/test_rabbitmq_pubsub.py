@@ -1,4 +1,4 @@
-"""The RabbitMQ client against the contract and a real server, and what is its own."""
+"""What is the RabbitMQ client's own, on a real server. The contract and the rest: ``test_brokers.py``."""
 
 import asyncio
 import contextlib
@@ -8,32 +8,9 @@ import pytest
 from flow_core.errors import AdapterError, InvalidOption, Unavailable
 from flow_core.pubsub.rabbitmq import RabbitMqPubSubClient
 from tests.aio import run
-from tests.pubsub.contract import Inbox, PubSubContract, Setup, answer, counted, eventually
+from tests.pubsub.contract import Inbox, answer, counted, eventually, shared
 
 pytestmark = pytest.mark.server
-
-
-class TopicSetup(Setup):
-    def __init__(self, server):
-        self.server = server
-
-    def run(self, main):
-        return run(main)
-
-    async def client(self):
-        return RabbitMqPubSubClient(self.server.url())
-
-
-@pytest.fixture(params=[TopicSetup])
-def setup(request, rabbitmq_server):
-    return request.param(rabbitmq_server)
-
-
-class TestContract(PubSubContract):
-    """All promises of ``contract.py``."""
-
-
-# --- what is its own ------------------------------------------------------------------------------------------------
 
 
 def client_of(server, **options):
@@ -58,42 +35,17 @@ def test_a_group_shares_one_durable_queue(rabbitmq_server):
             client_of(rabbitmq_server, group="g", prefetch=5) as first,
             client_of(rabbitmq_server, group="g", prefetch=5) as second,
         ):
-            inbox = Inbox()
-            for client in (first, second):
-                await client.subscribe("work", inbox)
-            await asyncio.gather(*(first.publish("work", b"%d" % n) for n in range(100)))
-            got = sorted([int((await inbox.next()).data) for _ in range(100)])
-            delivered = first.statistics().delivered, second.statistics().delivered
+            got, delivered = await shared(first, second, "work")
         async with client_of(rabbitmq_server) as client:
             await client.publish("work", b"kept")  # nobody is there, but the queue is
         async with client_of(rabbitmq_server, group="g") as client:
-            await client.subscribe("work", inbox)
+            await client.subscribe("work", inbox := Inbox())
             return got, delivered, (await inbox.next()).data
 
     got, delivered, kept = run(main())
     assert got == list(range(100))
     assert sum(delivered) == 100 and min(delivered) > 0
     assert kept == b"kept"
-
-
-def test_what_a_closing_member_did_not_finish_goes_to_another(rabbitmq_server):
-    async def main():
-        async with client_of(rabbitmq_server, group="heirs") as first:
-            entered = asyncio.Event()
-
-            async def never(message):
-                entered.set()
-                await asyncio.Event().wait()
-
-            await first.subscribe("estate", never)
-            await first.publish("estate", b"left behind")
-            await entered.wait()
-        async with client_of(rabbitmq_server, group="heirs") as second:
-            inbox = Inbox()
-            await second.subscribe("estate", inbox)
-            return (await inbox.next()).data
-
-    assert run(main()) == b"left behind"
 
 
 def test_a_message_whose_handler_raised_is_dead_lettered(rabbitmq_server):

@@ -1,4 +1,4 @@
-"""The Redis client against the contract and a real server, and what is its own."""
+"""What is the Redis client's own, on a real server. The contract and the rest: ``test_brokers.py``."""
 
 import asyncio
 
@@ -7,34 +7,9 @@ import pytest
 from flow_core.errors import AdapterError, InvalidOption, Permanent, Unavailable
 from flow_core.pubsub.redis import RedisPubSubClient
 from tests.aio import run
-from tests.pubsub.contract import Inbox, PubSubContract, Setup, answer
+from tests.pubsub.contract import Inbox, answer, shared
 
 pytestmark = pytest.mark.server
-
-
-class StreamSetup(Setup):
-    keeps = True
-
-    def __init__(self, server):
-        self.server = server
-
-    def run(self, main):
-        return run(main)
-
-    async def client(self):
-        return RedisPubSubClient(self.server.url())
-
-
-@pytest.fixture(params=[StreamSetup])
-def setup(request, redis_server):
-    return request.param(redis_server)
-
-
-class TestContract(PubSubContract):
-    """All promises of ``contract.py``."""
-
-
-# --- what is its own ------------------------------------------------------------------------------------------------
 
 
 def client_of(server, **options):
@@ -93,31 +68,26 @@ def test_a_publisher_who_gave_up_before_it_was_sent_sends_nothing(redis_server):
     assert run(main()) == [b"first", b"last"]
 
 
+async def nothing_pending(redis, stream, group):
+    """Wait until the group has acknowledged all that its members were given."""
+    while (await redis.xpending(stream, group))["pending"]:
+        await asyncio.sleep(0.001)
+
+
 def test_a_group_shares_and_misses_nothing(redis_server):
     async def main():
         async with (
             client_of(redis_server, group="g", prefetch=5) as first,
             client_of(redis_server, group="g", prefetch=5) as second,
+            library(redis_server) as redis,
         ):
-            inbox = Inbox()
-            for client in (first, second):
-                await client.subscribe("work", inbox)
-            await asyncio.gather(*(first.publish("work", b"%d" % n) for n in range(100)))
-            got = sorted([int((await inbox.next()).data) for _ in range(100)])
-            async with library(redis_server) as redis:
-
-                async def left():
-                    return (await redis.xpending("work", "g"))["pending"]
-
-                while await left():
-                    await asyncio.sleep(0.001)
-            delivered = first.statistics().delivered, second.statistics().delivered
-        return got, delivered
+            result = await shared(first, second, "work")
+            await nothing_pending(redis, "work", "g")
+            return result
 
     got, delivered = run(main())
     assert got == list(range(100))
-    assert sum(delivered) == 100
-    assert min(delivered) > 0
+    assert sum(delivered) == 100 and min(delivered) > 0
 
 
 def test_members_of_a_group_leave_no_name_behind(redis_server):
@@ -127,32 +97,11 @@ def test_members_of_a_group_leave_no_name_behind(redis_server):
             await client.publish("tidy", b"")
             await inbox.next()
             async with library(redis_server) as redis:
-                while (await redis.xpending("tidy", "tidy"))["pending"]:
-                    await asyncio.sleep(0.001)
+                await nothing_pending(redis, "tidy", "tidy")
         async with library(redis_server) as redis:
             return await redis.xinfo_consumers("tidy", "tidy")
 
     assert run(main()) == []
-
-
-def test_what_a_member_did_not_finish_goes_to_another(redis_server):
-    async def main():
-        async with client_of(redis_server, group="heirs", claim=0.05) as first:
-            entered = asyncio.Event()
-
-            async def never(message):
-                entered.set()
-                await asyncio.Event().wait()
-
-            await first.subscribe("estate", never)
-            await first.publish("estate", b"left behind")
-            await entered.wait()
-        async with client_of(redis_server, group="heirs", claim=0.05) as second:
-            inbox = Inbox()
-            await second.subscribe("estate", inbox)
-            return (await inbox.next()).data
-
-    assert run(main()) == b"left behind"
 
 
 def test_what_a_member_was_given_and_never_got_comes_again(redis_server):
@@ -234,8 +183,7 @@ def test_entries_of_others_are_read_or_passed_over(redis_server, caplog):
             await redis.xadd("foreign", {"data": "1", "headers": "no JSON"})
             await redis.xadd("foreign", {"data": "2", "headers": '{"a": 1}'})
             messages = [await inbox.next() for _ in range(2)]
-            while (await redis.xpending("foreign", "strict"))["pending"]:
-                await asyncio.sleep(0.001)
+            await nothing_pending(redis, "foreign", "strict")
             return [(message.data, dict(message.headers)) for message in messages]
 
     assert run(main()) == [(b"1", {}), (b"2", {"a": "1"})]

@@ -37,6 +37,28 @@ async def echo(data, headers):
     return data
 
 
+class Never:
+    """A handler that never answers: ``entered`` is set once it has got ``headers``, ``ended`` when it is cancelled."""
+
+    def __init__(self):
+        self.entered, self.ended = asyncio.Event(), asyncio.Event()
+        self.headers = None
+
+    async def __call__(self, data, headers):
+        self.headers = headers
+        self.entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+
+    async def called(self, client, **options):
+        """A call of ``shop.wait``, where this is served, once it is here."""
+        task = asyncio.create_task(client.call("shop", "wait", b"", **options))
+        await self.entered.wait()
+        return task
+
+
 class RpcContract:
     """The tests. Times are short enough for a client that needs real ones."""
 
@@ -87,9 +109,6 @@ class RpcContract:
         assert self.play(setup, scenario, echo) == b"again"
 
     def test_a_timeout_is_an_adapter_error_and_a_timeout_error(self, setup):
-        async def never(data, headers):
-            await asyncio.Event().wait()
-
         async def scenario(client):
             with pytest.raises(NoReply, match=r"shop\.buy") as caught:
                 await client.call("shop", "buy", b"", timeout=0.05)
@@ -97,7 +116,7 @@ class RpcContract:
             assert isinstance(caught.value, TimeoutError)
             return client.statistics()
 
-        assert self.play(setup, scenario, never) == RpcStatistics(calls=1, timeouts=1)
+        assert self.play(setup, scenario, Never()) == RpcStatistics(calls=1, timeouts=1)
 
     @pytest.mark.parametrize("left", [0, 0.0, -1.0])
     def test_no_time_left_sends_nothing(self, setup, left):
@@ -170,15 +189,8 @@ class RpcContract:
 
     def test_cancellation_reaches_the_call(self, setup):
         async def scenario(client):
-            entered = asyncio.Event()
-
-            async def never(data, headers):
-                entered.set()
-                await asyncio.Event().wait()
-
-            await setup.serve(client, "shop", "wait", never)
-            task = asyncio.create_task(client.call("shop", "wait", b""))
-            await entered.wait()
+            await setup.serve(client, "shop", "wait", never := Never())
+            task = await never.called(client)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

@@ -12,12 +12,9 @@ from collections import Counter
 import pytest
 
 from flow_core.errors import AdapterError, FlowError, NoReply, Permanent
-from flow_core.rpc.grpc import GrpcRpcClient
-from flow_core.rpc.http import HttpRpcClient
 from tests.aio import run
+from tests.rpc.network import NETWORKS
 from tests.servers.chaos import ChaosProxy, Fault
-from tests.servers.grpc_server import GrpcServer
-from tests.servers.http_server import HttpServer
 
 LONG = "FLOW_CHAOS_CALLS" in os.environ
 CALLS = int(os.environ.get("FLOW_CHAOS_CALLS", "600"))
@@ -26,7 +23,6 @@ TIMEOUT = 0.3
 #: Seconds above its timeout after which a call counts as hanging: what is promised; where CI runs, more.
 GRACE = 1.0 if LONG else 30.0
 
-PEERS = {"grpc": (GrpcServer, GrpcRpcClient), "http": (HttpServer, HttpRpcClient)}
 #: What happens to the connections in turn, and how many bytes of the server may pass before. None lives for ever.
 FAULTS = (
     ("reset", 6_000),
@@ -76,17 +72,17 @@ async def one(client, number, ends, slowest):
     slowest.append(loop.time() - started)
 
 
-@pytest.mark.parametrize("kind", PEERS)
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_every_call_ends_in_time_and_nothing_is_left(kind, until):
-    server_class, client_class = PEERS[kind]
+    network = NETWORKS[kind]
     ends, slowest = Counter(), []
 
     async def main():
-        async with server_class() as server, ChaosProxy(server.port) as proxy:
+        async with network.server() as server, ChaosProxy(server.port) as proxy:
             server.serve("shop", "buy", answer)
             before = len(asyncio.all_tasks())
             proxy.fault = in_turn(random.Random(7))
-            client = client_class(f"{kind}://127.0.0.1:{proxy.port}")
+            client = network.client(network.url(proxy.port))
             numbers = iter(range(CALLS))
 
             async def worker():

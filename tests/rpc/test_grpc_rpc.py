@@ -1,4 +1,4 @@
-"""The gRPC client against the contract, on a real server, and what is its own: statuses, metadata, deadlines."""
+"""What is the gRPC client's own, on a real server: statuses, metadata, deadlines. The rest: ``test_network_rpc.py``."""
 
 import asyncio
 import re
@@ -7,52 +7,24 @@ import grpc
 import pytest
 
 import flow_core.rpc.grpc as grpc_module
-from flow_core import ClientCallOperation, Flow, Retry, Step
 from flow_core.errors import (
-    AdapterError,
     InvalidOption,
     NoReply,
     PayloadError,
     Permanent,
     Rejected,
-    StepFailed,
     Unavailable,
 )
 from flow_core.limits import MAX_PAYLOAD
 from flow_core.rpc.grpc import STATUSES, GrpcRpcClient
 from flow_core.rpc.tls import Tls
 from tests.aio import run
-from tests.rpc.contract import RpcContract, echo
-from tests.rpc.network import NetworkSetup
+from tests.rpc.contract import echo
+from tests.rpc.network import GRPC
 from tests.servers.chaos import ChaosProxy, Fault
 from tests.servers.grpc_server import GrpcServer, Status
 
-
-class GrpcSetup(NetworkSetup):
-    server_class = GrpcServer
-    client_class = GrpcRpcClient
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def setup(request):
-    return GrpcSetup(request.param)
-
-
-class TestContract(RpcContract):
-    """All promises of ``contract.py``."""
-
-
-def play(scenario, handler=None, *, credentials=None, **options):
-    """Run ``scenario(client, server)`` with a server whose ``shop/buy`` is ``handler``."""
-
-    async def main():
-        async with GrpcServer(credentials) as server:
-            if handler is not None:
-                server.serve("shop", "buy", handler)
-            async with GrpcRpcClient(server.url, **options) as client:
-                return await scenario(client, server)
-
-    return run(main())
+play, caught = GRPC.play, GRPC.caught
 
 
 def failing(code, details="why", trailers=()):
@@ -60,16 +32,6 @@ def failing(code, details="why", trailers=()):
         raise Status(code, details, trailers)
 
     return handler
-
-
-async def buy(client, server):
-    return await client.call("shop", "buy", b"")
-
-
-def caught(handler, kind=AdapterError, **options):
-    with pytest.raises(kind) as error:
-        play(buy, handler, **options)
-    return error.value
 
 
 # --- statuses ---------------------------------------------------------------------------------------------------------
@@ -99,21 +61,7 @@ def test_every_status_becomes_what_the_table_says(name):
 
 @pytest.mark.parametrize("name", sorted(STATUSES))
 def test_the_engine_tries_again_after_what_is_retried_and_after_nothing_else(name):
-    tries = []
-
-    async def handler(data, headers):
-        tries.append(headers["flow-attempt"])
-        raise Status(grpc.StatusCode[name])
-
-    async def scenario(client, server):
-        async with Flow(rpc=client) as flow:
-            step = Step("buy", ClientCallOperation("shop", "buy"), retry=Retry(1, initial=0.001))
-            await flow.create_step("order", step)
-            with pytest.raises(StepFailed):
-                await flow.execute("order")
-
-    play(scenario, handler)
-    assert tries == (["1", "2"] if drawn()[name][1] == "retried" else ["1"])
+    assert GRPC.tries(failing(grpc.StatusCode[name])) == (["1", "2"] if drawn()[name][1] == "retried" else ["1"])
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("0", 0.0), ("1500", 1.5), ("999999999999", 999999999.999)])
@@ -207,27 +155,6 @@ def test_the_deadline_reaches_the_other_end():
     assert second is None or second > 1e6
 
 
-@pytest.mark.parametrize("how", ["cancel", "timeout"])
-def test_a_call_that_is_given_up_is_given_up_at_the_other_end(until, how):
-    async def scenario(client, server):
-        entered = asyncio.Event()
-
-        async def never(data, headers):
-            entered.set()
-            await asyncio.Event().wait()
-
-        server.serve("shop", "wait", never)
-        task = asyncio.create_task(client.call("shop", "wait", b"", timeout=0.05 if how == "timeout" else None))
-        await entered.wait()
-        if how == "cancel":
-            task.cancel()
-        with pytest.raises(asyncio.CancelledError if how == "cancel" else NoReply):
-            await task
-        await until(lambda: server.cancelled == 1)
-
-    play(scenario)
-
-
 # --- the connection ---------------------------------------------------------------------------------------------------
 
 
@@ -242,46 +169,6 @@ def test_all_calls_share_one_connection():
             return proxy.accepted
 
     assert run(main()) == 1
-
-
-def test_closing_closes_the_connection_and_ends_calls_as_unavailable(until):
-    async def main():
-        async with GrpcServer() as server, ChaosProxy(server.port) as proxy:
-            entered = asyncio.Event()
-
-            async def never(data, headers):
-                entered.set()
-                await asyncio.Event().wait()
-
-            server.serve("shop", "buy", never)
-            client = GrpcRpcClient(f"grpc://127.0.0.1:{proxy.port}")
-            task = asyncio.create_task(client.call("shop", "buy", b""))
-            await entered.wait()
-            await client.close()
-            with pytest.raises(Unavailable, match="closed"):
-                await task
-            await until(lambda: proxy.open == 0)
-
-    run(main())
-
-
-def test_a_server_that_comes_back_is_found_again(until):
-    async def main():
-        async with GrpcServer() as server:
-            server.serve("shop", "buy", echo)
-            async with GrpcRpcClient(server.url) as client:
-                await client.call("shop", "buy", b"")
-                await server.stop()
-                with pytest.raises(Unavailable):
-                    await client.call("shop", "buy", b"")
-                await server.start()
-                while True:  # the engine's retry
-                    try:
-                        return await client.call("shop", "buy", b"again")
-                    except Unavailable:
-                        await asyncio.sleep(0.01)
-
-    assert run(main()) == b"again"
 
 
 def test_a_dead_target_is_not_hammered():
@@ -311,34 +198,6 @@ def test_a_connection_that_has_gone_silent_is_replaced():
     assert run(main()) == b"back"
 
 
-# --- TLS --------------------------------------------------------------------------------------------------------------
-
-
-def server_credentials(certificates, *, mutual=False):
-    pair = certificates.server_key.read_bytes(), certificates.server.read_bytes()
-    ca = certificates.ca.read_bytes() if mutual else None
-    return grpc.ssl_server_credentials([pair], root_certificates=ca, require_client_auth=mutual)
-
-
-def test_tls_trusts_the_authority_given_and_no_other(certificates):
-    credentials = server_credentials(certificates)
-    assert play(buy, echo, credentials=credentials, tls=Tls(certificates.ca)) == b""
-    assert isinstance(caught(echo, credentials=credentials), Unavailable)
-
-
-def test_the_name_in_the_certificate_must_be_that_of_the_url(certificates):
-    credentials = server_credentials(certificates)
-    assert isinstance(caught(echo, credentials=credentials, tls=Tls(certificates.ca, server_name="other")), Unavailable)
-    assert play(buy, echo, credentials=credentials, tls=Tls(certificates.ca, server_name="localhost")) == b""
-
-
-def test_mutual_tls_needs_the_clients_certificate(certificates):
-    credentials = server_credentials(certificates, mutual=True)
-    tls = Tls(certificates.ca, certificates.client, certificates.client_key)
-    assert play(buy, echo, credentials=credentials, tls=tls) == b""
-    assert isinstance(caught(echo, credentials=credentials, tls=Tls(certificates.ca)), Unavailable)
-
-
 # --- bad arguments ----------------------------------------------------------------------------------------------------
 
 
@@ -362,13 +221,3 @@ def test_wrong_arguments_are_refused_without_telling_secrets(url, options, match
     with pytest.raises(InvalidOption, match=match) as error:
         GrpcRpcClient(url, **options)
     assert "s3cret" not in str(error.value)
-
-
-def test_neither_repr_nor_errors_tell_headers():
-    async def scenario(client, server):
-        with pytest.raises(AdapterError) as error:
-            await client.call("shop", "buy", b"")
-        return f"{client!r} {error.value} {error.value.__cause__!r}"
-
-    handler = failing(grpc.StatusCode.UNAUTHENTICATED)
-    assert "s3cret" not in play(scenario, handler, headers={"authorization": "Bearer s3cret"})

@@ -1,4 +1,4 @@
-"""The HTTP client against the contract, on a real server, and what is its own: statuses and payloads."""
+"""What is the HTTP client's own, on a real server: statuses and payloads. The rest: ``test_network_rpc.py``."""
 
 import re
 
@@ -6,34 +6,24 @@ import pytest
 from aiohttp import web
 
 import flow_core.rpc.http as http_module
-from flow_core import ClientCallOperation, Flow, Retry, Step
 from flow_core.errors import (
     PayloadError,
     Permanent,
     Rejected,
-    StepFailed,
     Unavailable,
 )
 from flow_core.limits import MAX_PAYLOAD
-from flow_core.rpc.http import HttpRpcClient, HttpStatus, error_of
-from tests.rpc.contract import RpcContract
-from tests.rpc.http_kit import answering, buy, caught, play
-from tests.rpc.network import NetworkSetup
-from tests.servers.http_server import HttpServer
+from flow_core.rpc.http import HttpStatus, error_of
+from tests.rpc.network import HTTP, buy
+
+play, caught = HTTP.play, HTTP.caught
 
 
-class HttpSetup(NetworkSetup):
-    server_class = HttpServer
-    client_class = HttpRpcClient
+def answering(status, body=b"why", **headers):
+    async def handler(data, given):
+        return web.Response(status=status, body=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
 
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def setup(request):
-    return HttpSetup(request.param)
-
-
-class TestContract(RpcContract):
-    """All promises of ``contract.py``."""
+    return handler
 
 
 # --- statuses ---------------------------------------------------------------------------------------------------------
@@ -68,21 +58,7 @@ def test_every_status_becomes_what_the_table_says(status):
 
 @pytest.mark.parametrize("status", [400, 404, 408, 429, 500, 503])
 def test_the_engine_tries_again_after_what_is_retried_and_after_nothing_else(status):
-    tries = []
-
-    async def handler(data, headers):
-        tries.append(headers["flow-attempt"])
-        return web.Response(status=status)
-
-    async def scenario(client, server):
-        async with Flow(rpc=client) as flow:
-            step = Step("buy", ClientCallOperation("shop", "buy"), retry=Retry(1, initial=0.001))
-            await flow.create_step("order", step)
-            with pytest.raises(StepFailed):
-                await flow.execute("order")
-
-    play(scenario, handler)
-    assert tries == (["1", "2"] if drawn(status)[1] == "retried" else ["1"])
+    assert HTTP.tries(answering(status)) == (["1", "2"] if drawn(status)[1] == "retried" else ["1"])
 
 
 @pytest.mark.parametrize(("status", "body"), [(200, b"x"), (201, b"made"), (204, b""), (299, b"")])

@@ -1,18 +1,19 @@
-"""The HTTP client: what reaches the wire, the pool of connections, TLS, and arguments that are wrong."""
+"""The HTTP client: what reaches the wire, the pool of connections, certificates, and arguments that are wrong."""
 
 import asyncio
-import ssl
 
 import pytest
 
-from flow_core.errors import AdapterError, InvalidOption, NoReply, NotServed, Permanent, Rejected, Unavailable
+from flow_core.errors import AdapterError, InvalidOption, NoReply, Permanent, Rejected, Unavailable
 from flow_core.rpc.http import HttpRpcClient
 from flow_core.rpc.tls import Tls
 from tests.aio import run
-from tests.rpc.contract import echo
-from tests.rpc.http_kit import buy, caught, play
+from tests.rpc.contract import Never, echo
+from tests.rpc.network import HTTP
 from tests.servers.chaos import ChaosProxy, Fault
 from tests.servers.http_server import HttpServer
+
+play = HTTP.play
 
 # --- what reaches the wire --------------------------------------------------------------------------------------------
 
@@ -94,27 +95,6 @@ def test_headers_of_the_protocol_are_refused(key):
     assert play(scenario, echo) == set()
 
 
-@pytest.mark.parametrize("how", ["cancel", "timeout"])
-def test_a_call_that_is_given_up_closes_its_connection(until, how):
-    async def scenario(client, server):
-        entered = asyncio.Event()
-
-        async def never(data, headers):
-            entered.set()
-            await asyncio.Event().wait()
-
-        server.serve("shop", "wait", never)
-        task = asyncio.create_task(client.call("shop", "wait", b"", timeout=0.05 if how == "timeout" else None))
-        await entered.wait()
-        if how == "cancel":
-            task.cancel()
-        with pytest.raises(asyncio.CancelledError if how == "cancel" else NoReply):
-            await task
-        await until(lambda: server.cancelled == 1 and server.connections == 0)
-
-    play(scenario)
-
-
 # --- connections ------------------------------------------------------------------------------------------------------
 
 
@@ -131,57 +111,14 @@ def test_connections_are_kept_and_limited():
 
 def test_waiting_for_a_connection_is_part_of_the_time():
     async def scenario(client, server):
-        entered = asyncio.Event()
-
-        async def never(data, headers):
-            entered.set()
-            await asyncio.Event().wait()
-
-        server.serve("shop", "wait", never)
-        holder = asyncio.create_task(client.call("shop", "wait", b""))
-        await entered.wait()
+        server.serve("shop", "wait", never := Never())
+        holder = await never.called(client)
         with pytest.raises(NoReply):
             await client.call("shop", "buy", b"", timeout=0.05)
         holder.cancel()
         await asyncio.wait({holder})
 
     play(scenario, echo, limit=1)
-
-
-def test_closing_ends_calls_under_way_as_unavailable():
-    async def scenario(client, server):
-        entered = asyncio.Event()
-
-        async def never(data, headers):
-            entered.set()
-            await asyncio.Event().wait()
-
-        server.serve("shop", "wait", never)
-        task = asyncio.create_task(client.call("shop", "wait", b""))
-        await entered.wait()
-        await client.close()
-        with pytest.raises(Unavailable, match="closed"):
-            await task
-
-    play(scenario)
-
-
-def test_a_server_that_comes_back_is_found_again():
-    async def scenario(client, server):
-        await client.call("shop", "buy", b"")
-        await server.stop()
-        with pytest.raises(AdapterError):
-            await client.call("shop", "buy", b"")
-        with pytest.raises(Unavailable):
-            await client.call("shop", "buy", b"")
-        await server.start()
-        while True:  # the engine's retry
-            try:
-                return await client.call("shop", "buy", b"again")
-            except Unavailable as error:
-                await asyncio.sleep(error.retry_after or 0)
-
-    assert play(scenario, echo) == b"again"
 
 
 def test_a_dead_target_is_not_hammered():
@@ -222,34 +159,6 @@ def test_a_connection_lost_in_the_middle_is_no_reply_and_no_hang():
 # --- TLS --------------------------------------------------------------------------------------------------------------
 
 
-def server_context(certificates, *, mutual=False):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates.server, certificates.server_key)
-    if mutual:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(certificates.ca)
-    return context
-
-
-def test_tls_trusts_the_authority_given_and_no_other(certificates):
-    context = server_context(certificates)
-    assert play(buy, echo, context=context, tls=Tls(certificates.ca)) == b""
-    assert isinstance(caught(echo, context=context), Unavailable)
-
-
-def test_the_name_in_the_certificate_must_be_that_of_the_url(certificates):
-    context = server_context(certificates)
-    assert isinstance(caught(echo, context=context, tls=Tls(certificates.ca, server_name="other")), Unavailable)
-    assert play(buy, echo, context=context, tls=Tls(certificates.ca, server_name="localhost")) == b""
-
-
-def test_mutual_tls_needs_the_clients_certificate(certificates):
-    context = server_context(certificates, mutual=True)
-    tls = Tls(certificates.ca, certificates.client, certificates.client_key)
-    assert play(buy, echo, context=context, tls=tls) == b""
-    assert isinstance(caught(echo, context=context, tls=Tls(certificates.ca)), AdapterError)
-
-
 def test_tls_needs_both_certificate_and_key_and_files_that_are_some(certificates, tmp_path):
     with pytest.raises(InvalidOption, match="only one of cert and key"):
         Tls(cert=certificates.client)
@@ -284,12 +193,3 @@ def test_wrong_arguments_are_refused_without_telling_secrets(url, options, match
     with pytest.raises(InvalidOption, match=match) as error:
         HttpRpcClient(url, **options)
     assert "s3cret" not in str(error.value)
-
-
-def test_neither_repr_nor_errors_tell_headers():
-    async def scenario(client, server):
-        with pytest.raises(NotServed) as error:
-            await client.call("shop", "none", b"")
-        return f"{client!r} {error.value} {error.value.__cause__!r}"
-
-    assert "s3cret" not in play(scenario, headers={"authorization": "Bearer s3cret"})

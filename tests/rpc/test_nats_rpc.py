@@ -21,7 +21,7 @@ from flow_core.errors import (
 )
 from flow_core.rpc.nats import NatsRpcClient, ServiceError
 from tests.aio import run
-from tests.rpc.contract import RpcContract, Setup, echo
+from tests.rpc.contract import Never, RpcContract, Setup, echo
 from tests.servers.nats import arrived
 
 pytestmark = pytest.mark.server
@@ -109,21 +109,10 @@ def test_errors_keep_their_meaning(nats_server, raised, kind, retry_after):
 def test_a_caller_who_gives_up_cancels_the_handler(nats_server):
     async def main():
         async with pair(nats_server) as (client, service):
-            entered, ended = asyncio.Event(), asyncio.Event()
-
-            async def never(data, headers):
-                entered.set()
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    ended.set()
-
-            await service.serve("shop", "buy", never)
-            call = asyncio.create_task(client.call("shop", "buy", b""))
-            await entered.wait()
-            call.cancel()
+            await service.serve("shop", "wait", never := Never())
+            (await never.called(client)).cancel()
             async with asyncio.timeout(5):
-                await ended.wait()
+                await never.ended.wait()
 
     run(main())
 
@@ -131,22 +120,13 @@ def test_a_caller_who_gives_up_cancels_the_handler(nats_server):
 def test_the_deadline_travels_and_ends_the_handler(nats_server):
     async def main():
         async with pair(nats_server) as (client, service):
-            left, ended = asyncio.get_running_loop().create_future(), asyncio.Event()
-
-            async def never(data, headers):
-                left.set_result(float(headers["flow-timeout"]))
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    ended.set()
-
             client._give_up = lambda *_: asyncio.sleep(0)  # so that only the deadline is left
-            await service.serve("shop", "buy", never)
+            await service.serve("shop", "wait", never := Never())
             with pytest.raises(NoReply):
-                await client.call("shop", "buy", b"", timeout=0.1)
+                await client.call("shop", "wait", b"", timeout=0.1)
             async with asyncio.timeout(5):
-                await ended.wait()
-            return await left
+                await never.ended.wait()
+            return float(never.headers["flow-timeout"])
 
     assert run(main()) == 0.1
 
@@ -250,16 +230,9 @@ def test_other_nats_programs_call_and_serve(nats_server):
 def test_calls_end_when_the_server_dies_and_services_come_back(nats_server):
     async def main():
         async with pair(nats_server) as (client, service):
-            entered = asyncio.Event()
-
-            async def never(data, headers):
-                entered.set()
-                await asyncio.Event().wait()
-
-            await service.serve("shop", "wait", never)
+            await service.serve("shop", "wait", never := Never())
             await service.serve("shop", "buy", echo)
-            call = asyncio.create_task(client.call("shop", "wait", b""))
-            await entered.wait()
+            call = await never.called(client)
             await asyncio.to_thread(nats_server.kill)
             with pytest.raises(Unavailable, match="lost"):
                 await call
@@ -296,15 +269,8 @@ def test_a_server_that_does_not_answer_costs_the_timeout(nats_server):
 def test_a_closed_client_leaves_no_task(nats_server):
     async def main():
         async with pair(nats_server) as (client, service):
-            entered = asyncio.Event()
-
-            async def never(data, headers):
-                entered.set()
-                await asyncio.Event().wait()
-
-            await service.serve("shop", "wait", never)
-            call = asyncio.create_task(client.call("shop", "wait", b""))
-            await entered.wait()
+            await service.serve("shop", "wait", never := Never())
+            call = await never.called(client)
             await client.close()
             with pytest.raises(Unavailable, match="closed"):
                 await call

@@ -8,16 +8,14 @@ import pytest
 
 from flow_core.errors import AdapterError, InvalidOption, TargetRefused, Unavailable
 from flow_core.rpc.grpc import GrpcRpcClient
-from flow_core.rpc.http import HttpRpcClient
 from flow_core.rpc.resolve import resolve
 from flow_core.rpc.tls import Tls
 from flow_core.targets import Address, Targets
 from tests.aio import run
 from tests.rpc.contract import echo
+from tests.rpc.network import NETWORKS
 from tests.servers.grpc_server import GrpcServer
-from tests.servers.http_server import HttpServer
 
-PEERS = {"grpc": (GrpcServer, GrpcRpcClient), "http": (HttpServer, HttpRpcClient)}
 LOOPBACK = Targets(hosts=["shop.test"], networks=["127.0.0.1"])
 
 
@@ -46,11 +44,11 @@ def play(kind, scenario, names, targets=LOOPBACK):
     """``scenario(client, server)`` with a client of ``shop.test``, which is at the server's port."""
 
     async def main():
-        server_class, client_class = PEERS[kind]
-        async with server_class() as server:
+        network = NETWORKS[kind]
+        async with network.server() as server:
             names.install()
             server.serve("shop", "buy", echo)
-            async with client_class(f"{kind}://shop.test:{server.port}", targets=targets) as client:
+            async with network.client(f"{kind}://shop.test:{server.port}", targets=targets) as client:
                 return await scenario(client, server)
 
     return run(main())
@@ -60,14 +58,14 @@ async def buy(client, server):
     return await client.call("shop", "buy", b"x", timeout=30)
 
 
-@pytest.mark.parametrize("kind", PEERS)
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_the_checked_address_is_connected_to_after_one_look_up(kind):
     names = Names("127.0.0.1")
     assert play(kind, buy, names) == b"x"
     assert names.asked == 1  # no second one whose answer nobody checked
 
 
-@pytest.mark.parametrize("kind", PEERS)
+@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("second", ["10.0.0.1", "::1", "169.254.169.254", "127.0.0.2", "::ffff:10.0.0.1"])
 def test_one_refused_address_among_several_refuses_the_target(kind, second):
     async def scenario(client, server):
@@ -81,7 +79,7 @@ def test_one_refused_address_among_several_refuses_the_target(kind, second):
     assert play(kind, scenario, names) == (set(), [])
 
 
-@pytest.mark.parametrize("kind", PEERS)
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_an_unknown_name_is_unavailable_and_may_become_known(kind):
     async def scenario(client, server):
         with pytest.raises(Unavailable, match="can't be looked up"):
@@ -172,20 +170,22 @@ def test_grpc_checks_the_certificate_for_the_host_of_the_url(certificates):
     run(main())
 
 
-@pytest.mark.parametrize(("kind", "client_class"), [(kind, cls) for kind, (_, cls) in PEERS.items()])
+@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "127.1", "0x7f000001", "2130706433", "017700000001", "127.0.0.1.", "[::1]", "[::ffff:127.0.0.1]",
      "[::ffff:7f00:1]", "169.254.169.254", "[fd00:ec2::254]", "10.0.0.1", "0", "\uff11\uff12\uff17.0.0.1"],
 )  # fmt: skip
-def test_an_address_in_the_url_is_refused_at_once_however_it_is_spelled(kind, client_class, host):
+def test_an_address_in_the_url_is_refused_at_once_however_it_is_spelled(kind, host):
+    client_class = NETWORKS[kind].client
     with pytest.raises(TargetRefused):
         client_class(f"{kind}://{host}:80", targets=Targets())
     assert client_class(f"{kind}://{host}:80").target.port == 80  # in your own code: trusted
 
 
-@pytest.mark.parametrize(("kind", "client_class"), [(kind, cls) for kind, (_, cls) in PEERS.items()])
-def test_hosts_and_ports_off_the_list_are_refused_at_once(kind, client_class):
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_hosts_and_ports_off_the_list_are_refused_at_once(kind):
+    client_class = NETWORKS[kind].client
     with pytest.raises(TargetRefused, match="its host"):
         client_class(f"{kind}://other.test:80", targets=Targets(hosts=["shop.test"]))
     with pytest.raises(TargetRefused, match="port 22"):

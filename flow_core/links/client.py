@@ -1,0 +1,49 @@
+"""`Client`: the life of a client, the same for calls to services and for messages.
+
+Lives here: being closed once, by hand or at the end of an ``async with``. Does not live here: what a client does
+meanwhile, and what it says when it is asked too late (``rpc/base.py``, ``pubsub/base.py``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Self
+
+__all__ = ["Client", "Closing"]
+
+
+class Closing(ABC):
+    """An async context manager that is closed at the end."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Closing twice is fine."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class Client(Closing):
+    """Serves one event loop until it is closed. A subclass calls ``super().__init__()`` and looks at ``_closed``."""
+
+    def __init__(self) -> None:
+        self._closed = False
+
+    async def close(self) -> None:
+        """Refuse new calls and messages, and free what the client holds. Closing twice is fine."""
+        if not self._closed:
+            self._closed = True
+            await self._end()
+            await self._close()
+
+    async def _end(self) -> None:
+        """End what is under way, before `_close` takes what it needs; nothing new comes."""
+
+    async def _close(self) -> None:
+        """Free connections and the like. One that holds nothing has nothing to free."""
