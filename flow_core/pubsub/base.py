@@ -252,13 +252,15 @@ class PubSubClient(Client):
         return receipt
 
     async def _ask(self, topic: str, data: bytes, reply_to: str, headers: Mapping[str, str]) -> bytes:
-        future = self._replies.expect(reply_to)
+        future, taken = self._replies.expect(reply_to), False
         try:
             address = await self._listen(reply_to)
             await self._send(topic, data, {**headers, REPLY_TO: address}, True)
-            return await future
+            reply = await future
+            taken = True
+            return reply
         finally:
-            self._replies.release(reply_to)
+            self._replies.release(reply_to, taken)
             await self._unlisten(reply_to)
 
     async def _within(self, timeout: float | None, what: str, work: Coroutine[Any, Any, T]) -> T:

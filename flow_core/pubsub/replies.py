@@ -35,12 +35,15 @@ class Replies:
         future = self._waiting[subject] = asyncio.get_running_loop().create_future()
         return future
 
-    def release(self, subject: str) -> None:
-        """Nobody waits on ``subject`` any more."""
+    def release(self, subject: str, taken: bool) -> None:
+        """Nobody waits on ``subject`` any more; a reply that came, and was not ``taken``, came too late."""
         future = self._waiting.pop(subject, None)
         if future is None:
             return
-        self._over[subject] = future.done() and not future.cancelled() and future.exception() is None
+        answered = future.done() and not future.cancelled() and future.exception() is None
+        self.taken += taken
+        self.late += answered and not taken
+        self._over[subject] = answered
         future.cancel()
         if len(self._over) > REMEMBERED:
             self._over.popitem(last=False)
@@ -54,7 +57,6 @@ class Replies:
             elif future.done():
                 self.duplicate += 1
             else:
-                self.taken += 1
                 future.set_result(data)
             return True
         answered = self._over.get(subject)

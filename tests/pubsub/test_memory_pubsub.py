@@ -62,11 +62,25 @@ def test_a_reply_in_the_moment_of_giving_up_is_late():
         replies = Replies()
         replies.expect("r").cancel()
         assert replies.deliver("r", b"")
-        replies.release("r")
+        replies.release("r", taken=False)
         assert replies.deliver("r", b"")
         return replies.taken, replies.late, replies.duplicate
 
     assert run_virtual(main()) == (0, 2, 0)
+
+
+def test_a_reply_that_came_and_was_not_taken_in_time_is_late():
+    async def main():
+        replies = Replies()
+        replies.expect("r")
+        assert replies.deliver("r", b"before the confirmation")
+        replies.release("r", taken=False)
+        replies.expect("again")
+        replies.deliver("again", b"reply")
+        replies.release("again", taken=True)
+        return replies.taken, replies.late, replies.duplicate
+
+    assert run_virtual(main()) == (1, 1, 0)
 
 
 def test_what_is_remembered_of_old_requests_is_bounded():
@@ -74,7 +88,7 @@ def test_what_is_remembered_of_old_requests_is_bounded():
         replies = Replies()
         for n in range(REMEMBERED + 1):
             replies.expect(f"r.{n}").set_result(b"")
-            replies.release(f"r.{n}")
+            replies.release(f"r.{n}", taken=True)
         return replies.deliver("r.0", b""), replies.deliver("r.1", b""), replies.duplicate
 
     assert run_virtual(main()) == (False, True, 1)
