@@ -58,8 +58,10 @@ cdef class Attempt:
 
     @property
     def rpc(self):
-        """The client for calls: the execution's own, else the flow's."""
-        return (<Ledger?>self.run.driver).handler.client(self.run, "rpc")
+        """The client for calls: the execution's own, else the flow's. An execution keeps the one of its first call."""
+        if self.run.rpc is None:
+            self.run.rpc = (<Ledger?>self.run.driver).handler.client(self.run, "rpc")
+        return self.run.rpc
 
     @property
     def pubsub(self):

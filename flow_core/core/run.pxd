@@ -28,6 +28,7 @@ cdef class Run(Slab):
     cdef readonly object driver
     cdef object context                     # contextvars every step starts from
     cdef readonly object failure            # exception that decided the end
+    cdef object rpc                         # the client of its calls, once one was made
     cdef object waiters                     # futures to wake at the end
     cdef void* tasks                        # list of StepTasks under way, newest first; owned references
     cdef PyObject* table                    # whose row it has; owned, and out of the garbage collector's reach
