@@ -77,7 +77,7 @@ class ExecutionStarted(NamedTuple):
 
 
 class StepStarted(NamedTuple):
-    """An attempt of an at-most-once step is about to begin."""
+    """An attempt of an at-most-once step is about to begin, or the first one of a step with a total_timeout has."""
 
     execution: str
     step: str

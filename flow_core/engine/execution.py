@@ -86,6 +86,8 @@ class Machine:
         self.compensation_errors: dict[int, BaseException] = {}
         #: Steps whose compensation has run.
         self.compensated: set[int] = set()
+        #: Steps that were under way in another process and start anew -> when their total_timeout is over, loop time.
+        self.due: dict[int, float] = {}
         #: Steps whose total_timeout is over while an attempt runs: no other follows.
         self.out_of_time: set[int] = set()
         #: Fallbacks and compensations that wait for the resume.
@@ -136,7 +138,8 @@ class Machine:
         if policy is None or policy.total_timeout is None or total in self._alarms:
             return
         if self.run.step_status(event.step) == Status.RUNNING:
-            self._alarms.set(total, policy.total_timeout)
+            due = self.due.pop(event.step, self._alarms.now + policy.total_timeout)
+            self._alarms.set(total, max(0.0, due - self._alarms.now))
 
     def _on_succeeded(self, event: e.StepSucceeded) -> None:
         self._alarms.cancel((TOTAL, event.step))

@@ -6,7 +6,8 @@ decision from outside, then a pause. A step without an outcome is as if it had n
 at-most-once step whose start was recorded has failed: nobody knows whether its effect happened. In an execution that
 was failing already, other steps that were under way are not started again.
 
-Timers go on where they were: what was left of them then, less the time since, but for the time that it was paused.
+Timers go on where they were: what was left of them then, less the time since, but for the time that it was paused. A
+step with a total_timeout starts anew with what is left of it.
 
 Lives here: the replay, sans-IO. Does not live here: where records come from, starting what is ready (floor 2).
 """
@@ -36,6 +37,7 @@ from flow_core.records import (
     StepStarted,
 )
 from flow_core.status import Status
+from flow_core.step import Step
 
 __all__ = ["Replayed", "last_pause", "replay"]
 
@@ -90,6 +92,7 @@ class _Replay:
         for attempt in self.records:
             if isinstance(attempt, AttemptFailed):
                 self._attempt_failed(attempt)
+        self._begun()
         interrupted = self._interrupted()  # before a failure skips what had not started
         self._failures([record for record in outcomes if record.status == Status.FAILURE])
         self.slab.sift()  # roots, and what successes made ready, may wait for a retry
@@ -166,6 +169,16 @@ class _Replay:
         if self.machine.phase is Phase.FAILING:
             self.machine._abandon_retries()
 
+    def _begun(self) -> None:
+        """Steps whose first attempt was under way start it anew, and have the rest of their time for it."""
+        for record in self.records:
+            if not isinstance(record, StepStarted) or record.step in self.ended:
+                continue
+            step = self._step(record)
+            policy = self.machine._policy(step)
+            if policy is not None and policy.total_timeout is not None and step not in self.machine.errors:
+                self.machine.due[step] = self.now + policy.total_timeout - self._awake(record.time_utc)
+
     def _interrupted(self) -> list[tuple[int, BaseException]]:
         """At-most-once steps that had started and have neither outcome nor a failed attempt of that number."""
         failed = {(r.step, r.attempt) for r in self.records if isinstance(r, AttemptFailed)}
@@ -176,7 +189,7 @@ class _Replay:
             if (record.step, record.attempt) in failed:
                 continue
             step = self._step(record)
-            if self.slab.step_status(step) != Status.PENDING:
+            if self.slab.step_status(step) != Status.PENDING or not self._once(step):
                 continue
             self.machine._alarms.cancel((RETRY, step))
             self.slab.begin(step)
@@ -187,6 +200,10 @@ class _Replay:
             )  # fmt: skip
             found.append((step, error))
         return found
+
+    def _once(self, step: int) -> bool:
+        item: Step = self.slab.plan.items[step]
+        return item.delivery == "at_most_once"
 
     def _fallback(self, step: int, commands: list[e.Command]) -> None:
         if self.slab.step_status(step) != Status.RUNNING:

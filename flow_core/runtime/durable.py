@@ -65,6 +65,13 @@ class DurablePerformer(Performer):
         if last:
             self.journal.write(ExecutionEnded(run.name, SUCCESS, None, ended + ahead))
 
+    def step_started(self, run: Execution, step: int) -> None:
+        """The same; when a step with a total_timeout first started is written down, which holds up nothing."""
+        super().step_started(run, step)
+        policy = run.plan.policies[step]
+        if policy.total_timeout is not None and run.attempt(step) == 1 and policy.step.delivery != "at_most_once":
+            self.journal.write(self.scribe.announced(run, step, self.driver.time))
+
     def step_skipped(self, run: Execution, step: int) -> None:
         """A condition said no; what follows from that waits."""
         self.journal.write(self.scribe.skipped(run, step, self.driver.time))

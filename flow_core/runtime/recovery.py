@@ -315,5 +315,7 @@ class Recovery:
 
 def is_plain(machine: Machine) -> bool:
     """Whether a machine knows nothing that its run does not know."""
-    knows = machine.errors or machine.recovered or machine.compensated or machine.timers or machine.frozen
+    knows = (
+        machine.errors or machine.recovered or machine.compensated or machine.timers or machine.frozen or machine.due
+    )
     return machine.phase is Phase.FORWARD and not (machine.paused or knows or machine.timeout is not None)

@@ -80,7 +80,7 @@ class Scribe:
         return ExecutionStarted(run.id, run.flow, run.revision, request, options, parent, at)
 
     def announced(self, run: Execution, step: int, now: float) -> StepStarted:
-        """An at-most-once step is about to start."""
+        """A step is about to start, or has."""
         return StepStarted(run.id, run.plan.items[step].id, run.attempt(step), now + self.ahead)
 
     def skipped(self, run: Execution, step: int, now: float) -> StepEnded:

@@ -12,6 +12,7 @@ from flow_core.errors import (
     Permanent,
     RecordedError,
     StepFailed,
+    StepTimeout,
 )
 from tests.durable.kit import FIXED, Calls, again, chain, crash, flow_on, memory, outcomes, play, started, statuses
 from tests.runtime.kit import turns, wait_for
@@ -93,6 +94,26 @@ def test_a_timeout_of_the_execution_counts_from_its_start():
         with pytest.raises(ExecutionTimeout):
             await flow.execute("f", 1, id="x")
         assert asyncio.get_running_loop().time() - before == pytest.approx(40, abs=0.01)
+        await flow.stop()
+
+    play(main())
+
+
+@pytest.mark.parametrize("away", [30, 500])
+def test_the_total_timeout_of_a_first_attempt_goes_on(away):
+    async def main():
+        store, gate, began = memory(), asyncio.Event(), asyncio.get_running_loop().time()
+        steps = [Step("a", Calls().body("a", gate=gate), retry=5, total_timeout=100)]
+        flow, _ = await started(store, steps)
+        await asyncio.sleep(10)
+        crash(flow)
+        await asyncio.sleep(away)
+        flow = await again(store, steps)
+        assert await flow.executor.wait("f", "x") is Status.FAILURE
+        error = flow.executor.known("x").errors["a"]
+        assert type(error) is StepTimeout and "total_timeout=100" in str(error)
+        over = asyncio.get_running_loop().time() - began
+        assert over == pytest.approx(max(100, 10 + away), abs=2)
         await flow.stop()
 
     play(main())
