@@ -217,7 +217,7 @@ class Catalog:
             return self._noted(flow, definition, by, new) if new else None
 
         changed = await self._make(flow, change)
-        self._learn(flow, steps)
+        self._learn(flow, steps, by)
         return changed
 
     async def delete(
@@ -254,7 +254,7 @@ class Catalog:
             return self._noted(flow, definition, by, (new,), name)
 
         changed = await self._make(flow, change)
-        self._learn(flow, (new,))
+        self._learn(flow, (new,), by)
         return changed
 
     def _author(self, author: Author | None) -> Author | None:
@@ -313,8 +313,9 @@ class Catalog:
         self.bindings.functions[name] = function
         self._bound()
 
-    def _learn(self, flow: str, steps: Iterable[Step]) -> None:
-        if self.bindings.learn(flow, steps):
+    def _learn(self, flow: str, steps: Iterable[Step], by: Author | None) -> None:
+        # Without a store or an author the definition has these very objects: the places would double its memory.
+        if by is not None and self.bindings.learn(flow, steps):
             self._bound()
 
     def own_plan(self, steps: Sequence[Step], options: ExecuteOptions | None) -> tuple[Plan, Callable[[], bytes]]:
