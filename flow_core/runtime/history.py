@@ -48,7 +48,7 @@ class Transition:
 
 
 def note_failed_attempt(run: Execution, step: int, attempt: int, began: float | None, ended: float) -> None:
-    """Keep an attempt that another one follows: the core knows the last one only."""
+    """Keep an attempt that another one follows, or the fallback: the core knows how the last one ended only."""
     id_ = run.plan.items[step].id
     if began is not None:
         run.note(Transition(id_, Status.RUNNING, began, attempt))
@@ -58,12 +58,14 @@ def note_failed_attempt(run: Execution, step: int, attempt: int, began: float | 
 def live_moves(run: Execution) -> list[Transition]:
     """What has happened so far, in order of time."""
     moves: list[Transition] = list(run.past or ())
+    told = {(move.step, move.attempt) for move in moves}
     for index in run.plan.graph.order():  # steps of one batch have one time, and this order
         step = run.plan.items[index].id
         began, ended = run.times(index)
         attempt = run.attempt(index)
         status = Status(run.step_status(index))
-        if began is not None and status is not Status.PENDING:  # of one that waits for a retry the past has it
+        # Of one that waits for a retry, or has become its fallback's, the past has the start.
+        if began is not None and status is not Status.PENDING and (step, attempt) not in told:
             moves.append(Transition(step, Status.RUNNING, began, attempt))
         if ended is not None:
             moves.append(Transition(step, status, ended, attempt))

@@ -37,6 +37,9 @@ __all__ = ["Performer"]
 #: As a plain number: a member of an enum costs more to compare, and this is asked with every call to the outside.
 ATTEMPT, COMPENSATION = int(Activity.ACTIVITY_ATTEMPT), int(Activity.ACTIVITY_COMPENSATION)
 
+#: What a step is after a failed attempt that is not its end: another follows, or its fallback runs, or has run.
+GOES_ON = frozenset({int(Status.PENDING), int(Status.RUNNING), int(Status.SUCCESS)})
+
 log = logging.getLogger("flow_core")
 log.addHandler(logging.NullHandler())
 
@@ -82,11 +85,11 @@ class Performer:
         self._report(error, run, step, Activity.ACTIVITY_ATTEMPT)
         if run.trace is not None:
             run.trace.failed(step, error)
-        before, began = run.attempt(step), run.times(step)[0]
+        before, began, now = run.attempt(step), run.times(step)[0], self.driver.time
         self.feed(run, e.StepFailed(step, error, self.random.random()))
-        if run.attempt(step) != before:
-            self.retries += 1
-            note_failed_attempt(run, step, before, began, self.driver.time)
+        self.retries += run.attempt(step) != before
+        if run.step_status(step) in GOES_ON:
+            note_failed_attempt(run, step, before, began, now)
 
     def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
         """A fallback or a compensation is over."""

@@ -63,6 +63,23 @@ def test_the_history_of_a_step_that_waits_for_its_retry_has_the_attempt_that_was
     run_virtual(main())
 
 
+def test_an_attempt_before_the_fallback_is_told():
+    async def main() -> None:
+        async with Flow() as flow:
+            step = Step("a", flaky(9), retry=Retry(1, initial=10, jitter="none"), fallback=flaky(0))
+            await flow.create_step("f", step)
+            execution = await flow.execute("f")
+            assert [(m.status.name, m.attempt) for m in execution.history() if m.step] == [
+                ("RUNNING", 1),
+                ("FAILURE", 1),
+                ("RUNNING", 2),
+                ("FAILURE", 2),
+                ("SUCCESS", 2),
+            ]
+
+    run_virtual(main())
+
+
 def test_pauses_and_compensations_are_told_each_time():
     async def main() -> None:
         async with Flow() as flow:
