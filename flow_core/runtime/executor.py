@@ -326,10 +326,12 @@ class Executor(ById):
             if run.options.timeout is not None:
                 self.performer.begin(run)
             self.driver.launch(run)
-        except BaseException:
-            if not run.over:  # no memory: it ends here, and its id is free; else a step raised SystemExit
+        except BaseException as error:
+            if not run.over:
                 self.performer.feed(run, e.AbortAsked(reason="not started: no memory"))
-                self._directory.forget(run)
+            elif run.failure is not error:  # a step raised SystemExit; else the driver broke it off
+                raise
+            self._directory.forget(run)  # no memory: it ended here, and its id is free
             raise
 
     @staticmethod
