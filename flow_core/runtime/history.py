@@ -7,7 +7,7 @@ Lives here: `Transition`, and where moves are read from. Does not live here: wat
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,24 +96,23 @@ def past_moves(records: Sequence[Record], ahead: float) -> list[Transition]:
 
 
 def _moves(record: Record) -> list[Transition]:
-    step: Callable[..., Transition] = Transition
     match record:
         case ExecutionStarted() | Resumed():
-            return [step(None, Status.RUNNING, record.time_utc)]
+            return [Transition(None, Status.RUNNING, record.time_utc)]
         case AttemptFailed():
-            began = step(record.step, Status.RUNNING, record.started_utc, record.attempt)
-            return [began, step(record.step, Status.FAILURE, record.time_utc, record.attempt)]
+            began = Transition(record.step, Status.RUNNING, record.started_utc, record.attempt)
+            return [began, Transition(record.step, Status.FAILURE, record.time_utc, record.attempt)]
         case StepEnded():
-            ended = step(record.step, Status(record.status), record.time_utc, record.attempt)
+            ended = Transition(record.step, Status(record.status), record.time_utc, record.attempt)
             if record.status == Status.SKIPPED or record.recovered:
                 return [ended]
-            return [step(record.step, Status.RUNNING, record.started_utc, record.attempt), ended]
+            return [Transition(record.step, Status.RUNNING, record.started_utc, record.attempt), ended]
         case Paused():
-            return [step(None, Status.PAUSED, record.time_utc)]
+            return [Transition(None, Status.PAUSED, record.time_utc)]
         case ExecutionEnded():
-            return [step(None, Status(record.status), record.time_utc)]
+            return [Transition(None, Status(record.status), record.time_utc)]
         case Compensated():
             status = Status.SUCCESS if record.error is None else Status.FAILURE
-            return [step(f"{record.step}.compensation", status, record.time_utc)]
+            return [Transition(f"{record.step}.compensation", status, record.time_utc)]
         case _:  # of a start the end tells when it was
             return []

@@ -52,7 +52,7 @@ def _unary(hub: Hub, method: Method, handle: Callable[..., Awaitable[Any]]) -> C
 
     async def call(data: bytes, context: Context) -> bytes | None:
         try:
-            if changes:
+            if changes:  # before the guard: between its look at the quotas and the change nothing may come
                 await line.turn()
             try:
                 request = parse(data)
