@@ -18,8 +18,8 @@ __all__ = ["Line"]
 
 #: Seconds between two looks at the line: the least that uvloop's timers tell apart.
 TICK: Final = 0.001
-#: Changes that start at once in each tick.
-FREE: Final = 4
+#: Changes that start at once in each tick: well below what a server can take in, or no line ever forms.
+FREE: Final = 3
 #: Of a line that has grown long, this part starts in a tick: so it grows until as many start as come. With 12 the line
 #: holds 45 of 50 clients, and a look-up has the other 5 before it (``python -m benchmarks --only service``).
 PART: Final = 12
