@@ -17,20 +17,20 @@ import typing as _typing
 from flow_core import errors
 from flow_core.errors import FlowError, Permanent
 from flow_core.flow import Flow
-from flow_core.operation import LocalOperation, Operation
+from flow_core.model.operation import LocalOperation, Operation
+from flow_core.model.options import ExecuteOptions, ExecutorOptions, FlowOptions, OperationOptions, Retry
+from flow_core.model.status import Status
+from flow_core.model.step import ALL, REQUEST, Fallback, Step
+from flow_core.model.transition import Transition
 from flow_core.operations import ClientCallOperation, ClientPublishOperation, FlowExecuteOperation
-from flow_core.options import ExecuteOptions, ExecutorOptions, Fallback, FlowOptions, OperationOptions, Retry
 from flow_core.runtime.context import StepContext
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
 from flow_core.runtime.explain import Explanation, Reason
-from flow_core.runtime.history import Transition
 from flow_core.runtime.loop import run
-from flow_core.status import Status
-from flow_core.step import ALL, REQUEST, Step
 
 if _typing.TYPE_CHECKING:
-    from flow_core.service.client import RemoteFlow
+    from flow_core.client.remote_flow import RemoteFlow
 
 __version__ = "0.1.0"
 
@@ -80,7 +80,7 @@ def connect(url: str, *, service: str | None = None, key: str | None = None, tls
         ImportError: grpcio is not installed.
         InvalidOption: the URL is wrong, or a key would travel in the clear.
     """
-    from flow_core.service.client import RemoteFlow
+    from flow_core.client.remote_flow import RemoteFlow
 
     return RemoteFlow(url, service=service, key=key, tls=tls)
 

@@ -15,25 +15,25 @@ from datetime import timedelta
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from flow_core.catalog import Catalog
+from flow_core.catalog.catalog import Catalog
+from flow_core.catalog.diagram import to_dot, to_mermaid
 from flow_core.core.plan import Plan
-from flow_core.engine.diagram import to_dot, to_mermaid
-from flow_core.engine.own import restore_own_plan
+from flow_core.engine.adhoc import restore_own_plan
 from flow_core.errors import InvalidOption
-from flow_core.options import Author, ExecuteFields, ExecuteOptions, FlowOptions
-from flow_core.runtime.durable import insist
+from flow_core.model.options import Author, ExecuteFields, ExecuteOptions, FlowOptions
+from flow_core.model.step import Step
+from flow_core.model.trace_context import trace_context
+from flow_core.runtime.durable.write_ahead import insist
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
-from flow_core.step import Step
-from flow_core.tracing import trace_context
 
 if TYPE_CHECKING:
-    from flow_core.operations.base import OperationRegistry
+    from flow_core.model.revisions import RevisionChange
+    from flow_core.model.store import Store
+    from flow_core.operations.registry import OperationRegistry
     from flow_core.pubsub.base import PubSubClient
-    from flow_core.records import Changed
     from flow_core.rpc.base import RpcClient
     from flow_core.runtime.context import StepContext
-    from flow_core.stores.base import Store
 
 __all__ = ["Flow"]
 
@@ -125,7 +125,7 @@ class Flow:
     def operations(self) -> OperationRegistry:
         """The operation types this flow can decode."""
         if self._operations is None:
-            from flow_core.operations.base import OperationRegistry
+            from flow_core.operations.registry import OperationRegistry
 
             self._operations = OperationRegistry()
         return self._operations
@@ -257,18 +257,18 @@ class Flow:
         await self.open()
         return self._catalog.definition(flow).unresolved()
 
-    def changes(self, flow: str | None = None, *, since: int | None = None) -> AsyncIterator[Changed]:
+    def changes(self, flow: str | None = None, *, since: int | None = None) -> AsyncIterator[RevisionChange]:
         """Changes of one flow or of all from now on, without end; with ``since`` the stored later ones come first."""
-        return self._catalog.news.stream(flow, since, self.past_changes)
+        return self._catalog.feed.stream(flow, since, self.past_changes)
 
-    async def past_changes(self, flow: str | None = None) -> list[Changed]:
+    async def past_changes(self, flow: str | None = None) -> list[RevisionChange]:
         """Every change so far, by flow and revision, as far as a store has them."""
         await self.open()
         return await self._catalog.past(flow)
 
-    def on_change(self, listener: Callable[[Changed], None]) -> Callable[[], None]:
+    def on_change(self, listener: Callable[[RevisionChange], None]) -> Callable[[], None]:
         """Call ``listener`` with each change as it is made; returns what ends that. It must be quick."""
-        return self._catalog.news.listen(listener)
+        return self._catalog.feed.listen(listener)
 
     def owners(self, flow: str) -> Mapping[str, str]:
         """Step -> whose it is, as far as an author or a store told. Raises `UnknownFlow`."""
@@ -342,7 +342,7 @@ class Flow:
             return started
         if not started.over:
             try:
-                await started.driver.waiter(started)
+                await started.scheduler.waiter(started)
             except asyncio.CancelledError:
                 executor.abandon(started)
                 raise

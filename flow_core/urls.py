@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from flow_core.errors import InvalidOption
+from flow_core.model.store import Store
+from flow_core.net.egress import Targets
 from flow_core.plugins import Schemes, scheme_of
 from flow_core.pubsub.base import PubSubClient
 from flow_core.rpc.base import RpcClient
-from flow_core.rpc.clients import Clients, client_of
-from flow_core.stores.base import Store
-from flow_core.targets import Targets
+from flow_core.rpc.router import Clients, client_of
 
 __all__ = ["PUBSUB_ENTRY_POINTS", "STORE_ENTRY_POINTS", "pubsub_client", "rpc_client", "store"]
 
@@ -25,15 +25,15 @@ STORE_ENTRY_POINTS: Final = "flow_core.stores"
 PUBSUB: Final = {
     "nats": "flow_core.pubsub.nats:NatsPubSubClient",
     "tls": "flow_core.pubsub.nats:NatsPubSubClient",
-    "redis": "flow_core.pubsub.redis:RedisPubSubClient",
-    "rediss": "flow_core.pubsub.redis:RedisPubSubClient",
-    "amqp": "flow_core.pubsub.rabbitmq:RabbitMqPubSubClient",
-    "amqps": "flow_core.pubsub.rabbitmq:RabbitMqPubSubClient",
+    "redis": "flow_core.pubsub.redis.client:RedisPubSubClient",
+    "rediss": "flow_core.pubsub.redis.client:RedisPubSubClient",
+    "amqp": "flow_core.pubsub.rabbitmq.client:RabbitMqPubSubClient",
+    "amqps": "flow_core.pubsub.rabbitmq.client:RabbitMqPubSubClient",
 }
 STORES: Final = {
-    "sqlite": "flow_core.stores.sqlite:SqliteStore",
-    "postgresql": "flow_core.stores.postgres:PostgresStore",
-    "postgres": "flow_core.stores.postgres:PostgresStore",
+    "sqlite": "flow_core.stores.sqlite.store:SqliteStore",
+    "postgresql": "flow_core.stores.postgres.store:PostgresStore",
+    "postgres": "flow_core.stores.postgres.store:PostgresStore",
 }
 
 
@@ -45,7 +45,7 @@ def rpc_client(
     Args:
         spec: a client (returned as it is); a URL: all services are there; a mapping of services to URLs or clients; or
             None, which stays None.
-        targets: for URLs that are not from your own code: where they may lead (see `flow_core.targets`).
+        targets: for URLs that are not from your own code: where they may lead (see `flow_core.net.egress`).
 
     Raises:
         InvalidOption: it is none of these, or no client knows the scheme.

@@ -8,37 +8,31 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-MAX_FILE = 400
-MAX_FUNCTION = 50
-
-BEAM = -1  # what every floor may import
-_BEAMS = [
-    "codec", "errors", "limits", "operation", "options", "plugins", "proto", "records", "status", "step", "targets",
-    "tracing",
-]  # fmt: skip
-TOP = 9  # flow_core/__init__.py: gathers the public names
-FLOORS = {
-    **dict.fromkeys(_BEAMS, BEAM),
-    "core": 0,
-    "engine": 1,
-    **dict.fromkeys(["links", "runtime"], 2),
-    **dict.fromkeys(["codecs", "operations", "pubsub", "rpc", "stores"], 3),
-    **dict.fromkeys(["blocking", "catalog", "flow", "news", "past", "urls"], 4),
-    **dict.fromkeys(["cli", "service", "telemetry"], 5),
-    "__main__": 6,  # nothing but a call of cli
-}
-# The arrows within a floor from room to room: the blocking flow wraps the flow, which has a catalog and connects what
-# URLs name.
-BESIDE = frozenset({
-    ("blocking", "flow"), ("flow", "catalog"), ("flow", "urls"), ("catalog", "news"), ("catalog", "past"),
-    ("cli", "service"), ("cli", "telemetry"),
-})  # fmt: skip
-# Floor 5 shows that the public names are enough; core is public for those who use its classes alone.
+#: From the lowest up: the rooms of a floor, and what they are for. A file imports from lower floors and from its own
+#: room. `scripts/floors` puts this table into README and CONTRIBUTING.
+TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("errors",), "say what went wrong, who can mend it, and how"),
+    (("model",), "the vocabulary: steps, options, records, the contract of stores and of flows"),
+    (("core", "net", "proto", "codecs", "plugins"), "compiled scheduler; connections; the wire format; payloads"),
+    (("engine", "operations", "rpc", "pubsub", "stores"), "decide without a clock; talk to the world"),
+    (("catalog", "runtime", "urls"), "named flows; executions that wait, run and outlive their process"),
+    (("flow",), "the manager: puts the rest together"),
+    (("blocking", "client", "telemetry"), "other faces of a flow: threads, another process, metrics and spans"),
+    (("service", "demo"), "flows over the network; demonstrations"),
+    (("cli",), "the command line"),
+    (("__main__",), "nothing but a call of the command line"),
+)
+FLOORS = {room: floor for floor, (rooms, _) in enumerate(TABLE) for room in rooms}
+TOP = len(TABLE)  # flow_core/__init__.py: gathers the public names
+#: Those who use public names only, and show that these are enough.
+PUBLIC_ONLY = FLOORS["telemetry"]
 HIDDEN_FROM_THE_TOP = frozenset({"engine", "runtime"})
-# Clocks, randomness, loops and threads come in as arguments below floor 2 (the driver steps coroutines, so core may).
+#: Rooms that get clock, randomness and loop as arguments.
+SANS_IO = frozenset({"engine", "model"})
+# Clocks, randomness, loops and threads come in as arguments below floor 2 (core may: it steps coroutines).
 HARMLESS = frozenset({"asyncio.CancelledError"})  # an exception to tell from failures, not a loop
 OUTSIDE_WORLD = frozenset({"asyncio", "random", "secrets", "socket", "threading", "time", "uuid"})
 FORBIDDEN_MODULES = frozenset({"_pickle", "cPickle", "cloudpickle", "dill", "marshal", "pickle", "shelve"})
@@ -98,14 +92,16 @@ def room_of(module: str) -> str:
 def _own_import(room: str, target: str) -> str | None:
     other = room_of(target)
     if other not in FLOORS:
-        # `from flow_core import Flow`: a name of the top package, which only the top floor and its users may want.
-        return None if FLOORS[room] == 5 else f"imports {target}: only floor 5 imports from the top package"
-    if other == room or FLOORS[other] == BEAM or (room, other) in BESIDE:
+        # `from flow_core import Flow`: a name of the top package, which only the upper floors and its users may want.
+        above = FLOORS[room] > FLOORS["flow"]
+        return None if above else f"imports {target}: only floors above flow.py import from the top package"
+    if other == room:
         return None
     if FLOORS[other] >= FLOORS[room]:
         return f"floor {FLOORS[room]} imports {target} of floor {FLOORS[other]}"
-    if FLOORS[room] == 5 and (other in HIDDEN_FROM_THE_TOP or any(part.startswith("_") for part in target.split("."))):
-        return f"floor 5 imports {target}, which is not public"
+    private = other in HIDDEN_FROM_THE_TOP or any(part.startswith("_") for part in target.split("."))
+    if FLOORS[room] >= PUBLIC_ONLY and room != "blocking" and private:
+        return f"floor {FLOORS[room]} imports {target}, which is not public"
     return None
 
 
@@ -126,7 +122,7 @@ def import_complaints(text: str, path: str) -> list[str]:
             found.append(f"imports {first}: stored data must never become code")
         elif first == "uvloop" and path != UVLOOP_HOME:
             found.append(f"imports uvloop, which only {UVLOOP_HOME} does")
-        elif FLOORS[room] in {BEAM, 1} and first in OUTSIDE_WORLD and target not in HARMLESS:
+        elif room in SANS_IO and first in OUTSIDE_WORLD and target not in HARMLESS:
             found.append(f"imports {first}: clocks, randomness and loops come in as arguments here")
     return [f"{path}: {complaint}" for complaint in found if complaint]
 
@@ -139,26 +135,6 @@ def call_complaints(text: str, path: str) -> list[str]:
         nodes = (node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
         calls = [node.id for node in nodes if isinstance(node, ast.Name) and node.id in FORBIDDEN_CALLS]
     return [f"{path}: calls {name}()" for name in calls]
-
-
-def _functions(tree: ast.AST) -> Iterable[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-
-
-def size_complaints(text: str, path: str) -> list[str]:
-    """Files and Python functions that nobody reads in one go."""
-    found = []
-    lines = len(text.splitlines())
-    if lines > MAX_FILE:
-        found.append(f"{path}: {lines} lines, more than {MAX_FILE}")
-    if path.endswith(".py"):
-        for function in _functions(ast.parse(text)):
-            length = (function.end_lineno or function.lineno) - function.lineno + 1
-            if length > MAX_FUNCTION:
-                found.append(
-                    f"{path}:{function.lineno}: {function.name}() has {length} lines, more than {MAX_FUNCTION}"
-                )
-    return found
 
 
 def docstring_complaints(text: str, path: str) -> list[str]:

@@ -27,7 +27,7 @@ from flow_core import (
 )
 from flow_core.errors import DuplicateOperation, StepFailed, UnknownOperation
 from flow_core.operations import OperationRegistry
-from flow_core.operations.base import ENTRY_POINTS
+from flow_core.operations.registry import ENTRY_POINTS
 from flow_core.pubsub.memory import MemoryPubSubClient
 from flow_core.rpc.memory import MemoryRpcClient
 from tests.aio import run_virtual
@@ -154,7 +154,7 @@ def test_options_records() -> None:
 
 
 def test_every_execute_option_is_a_keyword_and_a_field() -> None:
-    from flow_core.options import ExecuteFields
+    from flow_core.model.options import ExecuteFields
 
     assert set(ExecuteFields.__annotations__) == set(ExecuteOptions.__dataclass_fields__) - {"flow"}
 

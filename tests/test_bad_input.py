@@ -16,10 +16,10 @@ import pytest
 
 from flow_core import Executor, Flow, Operation, Status, Step, errors
 from flow_core.errors import FlowError
-from flow_core.limits import MAX_ID
-from flow_core.operation import LocalOperation
+from flow_core.model.ids import MAX_ID
+from flow_core.model.operation import LocalOperation
+from flow_core.model.options import ExecutorOptions, OperationOptions, Retry
 from flow_core.operations import OperationRegistry
-from flow_core.options import ExecutorOptions, OperationOptions, Retry
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.encoding import decode_step, encode_step
 from tests.aio import run

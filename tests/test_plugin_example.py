@@ -19,7 +19,7 @@ import asyncio, sys
 from flow_core import ClientCallOperation, Flow, Step
 from flow_core.urls import rpc_client, store
 from flow_core.operations import OperationRegistry
-from flow_core.records import ExecutionStarted
+from flow_core.model.records import ExecutionStarted
 
 registry = OperationRegistry()
 assert "acme_shout" in registry.types()

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.core.conftest import NODES
 from flow_core.core import graph, plan, run
-from flow_core.step import Step
+from flow_core.model.step import Step
 
 
 async def echo(value):

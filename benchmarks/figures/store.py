@@ -11,7 +11,7 @@ import tempfile
 from time import perf_counter
 
 from flow_core import run
-from flow_core.records import ExecutionStarted, StepEnded
+from flow_core.model.records import ExecutionStarted, StepEnded
 from flow_core.stores import Store
 from flow_core.stores.sqlite import SqliteStore
 

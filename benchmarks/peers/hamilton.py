@@ -1,4 +1,4 @@
-"""Hamilton: one function per node, the plain driver (`sync`) and the async driver (`async`, on uvloop).
+"""Hamilton: one function per node, the plain scheduler (`sync`) and the async scheduler (`async`, on uvloop).
 
 Hamilton derives the graph from parameter names, so the functions are made with the signatures it wants to see. Its
 execution recurses over the graph, hence the raised recursion limit and the modest sizes. Telemetry is switched off.
@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import uvloop
-from hamilton import ad_hoc_utils, async_driver, driver, telemetry
+from hamilton import ad_hoc_utils, async_driver, scheduler, telemetry
 
 from benchmarks.measure import burst, workers
 from benchmarks.workload import Workload
@@ -32,7 +32,7 @@ _serial = itertools.count()
 @dataclass(slots=True)
 class Plan:
     workload: Workload
-    driver: Any
+    scheduler: Any
     outputs: list[str]
 
 
@@ -70,20 +70,20 @@ async def build(workload: Workload) -> Plan:
     outputs = [f"s{sink}" for sink in workload.dag.sinks()]
     if workload.mode == "async":
         return Plan(workload, await async_driver.Builder().with_modules(module).build(), outputs)
-    return Plan(workload, driver.Builder().with_modules(module).build(), outputs)
+    return Plan(workload, scheduler.Builder().with_modules(module).build(), outputs)
 
 
 async def run(plan: Plan) -> Any:
     case = plan.workload.case
     if plan.workload.mode == "sync":
         if not case.executions:
-            return plan.driver.execute(plan.outputs)[plan.outputs[-1]]
+            return plan.scheduler.execute(plan.outputs)[plan.outputs[-1]]
         return [timed(plan) for _ in range(case.executions)]
     if not case.executions:
-        return (await plan.driver.execute(plan.outputs))[plan.outputs[-1]]
+        return (await plan.scheduler.execute(plan.outputs))[plan.outputs[-1]]
 
     async def one() -> None:
-        await plan.driver.execute(plan.outputs)
+        await plan.scheduler.execute(plan.outputs)
 
     if case.in_flight < case.executions:
         return await workers(one, case.executions, case.in_flight)
@@ -92,5 +92,5 @@ async def run(plan: Plan) -> Any:
 
 def timed(plan: Plan) -> float:
     begun = perf_counter()
-    plan.driver.execute(plan.outputs)
+    plan.scheduler.execute(plan.outputs)
     return perf_counter() - begun

@@ -10,7 +10,7 @@ from service import ready, say, stop_signal
 from flow_core import Flow, run
 from flow_core.rpc import Clients
 from flow_core.service.server import FlowServer
-from flow_core.service.serving import ServedClients
+from flow_core.service.workers.router import ServedClients
 
 
 async def main(address: str, store: str, services: dict[str, str]) -> None:

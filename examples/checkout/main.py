@@ -17,9 +17,9 @@ from processes import Processes, ProcessFailed, free_port, processes
 from service import FLOW, say
 
 from flow_core import connect
+from flow_core.client.remote_execution import RemoteExecution
+from flow_core.client.remote_flow import RemoteFlow
 from flow_core.errors import StepFailed
-from flow_core.service.client import RemoteFlow
-from flow_core.service.remote import RemoteExecution
 
 ORDER = {"goods": {"teapot": 1, "cup": 4}, "total": 80, "card": "good", "mail": "ann@example.org"}
 

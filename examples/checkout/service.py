@@ -6,8 +6,8 @@ import signal
 import sys
 
 from flow_core import Step
+from flow_core.client.remote_flow import RemoteFlow
 from flow_core.errors import DuplicateStep
-from flow_core.service.client import RemoteFlow
 
 FLOW = "checkout"
 

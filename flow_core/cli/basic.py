@@ -87,15 +87,15 @@ def run_basic(arguments: Sequence[str]) -> int:
             return FAILED if doctor_of_server(asked.url, as_json=asked.json) else OK
         return FAILED if doctor(asked.url, as_json=asked.json) else OK
     if asked.command == "demo" and asked.crash:
-        from flow_core.cli.crash import crash_demo
+        from flow_core.demo.crash import crash_demo
 
         return OK if crash_demo() == 1 else FAILED
     if asked.command == "demo":
-        from flow_core.cli.demo import demo
+        from flow_core.demo.demo import demo
 
         demo(seed=asked.seed, speed=asked.speed, plain=asked.plain)
         return OK
-    from flow_core.cli.run_file import run_file
+    from flow_core.demo.run_file import run_file
 
     run_file(asked.file, speedup=asked.speedup, concurrency=asked.concurrency, as_json=asked.json, quiet=asked.quiet)
     return OK

@@ -1,6 +1,6 @@
 """What the commands share: the options of every command, and the way to a server.
 
-Lives here: `Common`, `server`, reading JSON arguments. Does not live here: settings (``flow_core.service.config``).
+Lives here: `Common`, `server`, reading JSON arguments. Does not live here: settings (``flow_core.cli.settings``).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from cyclopts import Parameter
 
 from flow_core import FlowError, run
+from flow_core.cli.settings import ClientSettings, load, names, read_key
 from flow_core.errors import InvalidOption
-from flow_core.service.config import ClientSettings, load, names, read_key
 
 if TYPE_CHECKING:
-    from flow_core.service.client import RemoteFlow
+    from flow_core.client.remote_flow import RemoteFlow
 
 __all__ = ["COMMON", "JSON", "Common", "Json", "Switch", "complete", "error_of", "read_json", "server"]
 
@@ -71,8 +71,8 @@ COMMON = Common()
 @asynccontextmanager
 async def server(common: Common) -> AsyncIterator[RemoteFlow]:
     """A client of the server that the settings name, closed afterwards. Raises `InvalidOption`, ImportError."""
+    from flow_core.client.remote_flow import RemoteFlow
     from flow_core.rpc import Tls
-    from flow_core.service.client import RemoteFlow
 
     settings = common.settings()
     tls = None

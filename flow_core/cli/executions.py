@@ -15,9 +15,9 @@ from flow_core.cli.codes import FAILED, OK
 from flow_core.cli.common import COMMON, Common, Switch, complete, error_of, read_json, server
 from flow_core.cli.local import LocalStore
 from flow_core.cli.output import clean, complain, emit, seconds, show_table, when
+from flow_core.cli.settings import duration
 from flow_core.errors import ExecutionError, FlowError, IllegalMove, InvalidOption, did_you_mean
-from flow_core.service.config import duration
-from flow_core.status import Status
+from flow_core.model.status import Status
 
 __all__ = ["Flow", "execution_of", "finished", "register"]
 

@@ -34,9 +34,9 @@ async def ask(url: str) -> str:
         from grpc_health.v1 import health_pb2
     except ImportError as error:
         raise ImportError("asking a server needs more libraries: pip install 'flow-core[grpc]'") from error
+    from flow_core.cli.settings import ClientSettings, load
+    from flow_core.client.channel import Channel, failure
     from flow_core.rpc import Tls
-    from flow_core.service.channel import Channel, failure
-    from flow_core.service.config import ClientSettings, load
 
     settings = load(ClientSettings, {"url": url})
     target = Channel(url).target

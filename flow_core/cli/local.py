@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from flow_core.errors import UnknownExecution
-from flow_core.records import (
+from flow_core.model.records import (
     AttemptFailed,
     ExecutionEnded,
     ExecutionInfo,
@@ -21,9 +21,9 @@ from flow_core.records import (
     StepEnded,
     StepStarted,
 )
-from flow_core.status import Status
+from flow_core.model.status import Status
 from flow_core.stores import Store
-from flow_core.stores.sqlite import SqliteStore
+from flow_core.stores.sqlite.store import SqliteStore
 from flow_core.urls import store as store_at
 
 __all__ = ["LocalStore"]

@@ -16,7 +16,7 @@ from flow_core import FlowError
 from flow_core.cli.basic import COMMANDS, run_basic
 from flow_core.cli.codes import FAILED, INTERRUPTED, USAGE, code_of
 from flow_core.cli.output import complain
-from flow_core.cli.wfformat import BadFile
+from flow_core.demo.wfformat import BadFile
 
 __all__ = ["main"]
 

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from flow_core import FlowError
-from flow_core.status import Status
+from flow_core.model.status import Status
 
 __all__ = ["clean", "complain", "emit", "seconds", "show_table", "when"]
 

@@ -1,7 +1,7 @@
 """``flow-core serve``: a flow as a network service, from settings alone.
 
 Lives here: making the flow, the guard and the server of the settings, and the life of the process: SIGTERM drains.
-Does not live here: the settings (``flow_core.service.config``), the server.
+Does not live here: the settings (``flow_core.cli.settings``), the server.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from cyclopts import App, Parameter
 from flow_core import Executor, Flow
 from flow_core.cli.codes import OK
 from flow_core.cli.common import complete
+from flow_core.cli.settings import About, ServeSettings, load, names
 from flow_core.errors import InvalidOption
-from flow_core.service.binding import check_binding
-from flow_core.service.config import About, ServeSettings, load, names
+from flow_core.service.security.binding import check_binding
 
 if TYPE_CHECKING:
-    from flow_core.service.guard import Guard
-    from flow_core.service.secret import Secret
+    from flow_core.model.secret import Secret
+    from flow_core.service.security.guard import Guard
 
 __all__ = ["flow_of", "guard_of", "notify", "register", "tls_of"]
 
@@ -80,8 +80,8 @@ def serve(
 
 
 async def _serve(settings: ServeSettings, *, as_json: bool) -> None:
-    from flow_core.service.operations import Operations
-    from flow_core.service.server import FlowServer
+    from flow_core.service.server.health_http import Operations
+    from flow_core.service.server.server import FlowServer
 
     flow = flow_of(settings)
     guard, tls = guard_of(settings, flow), tls_of(settings)
@@ -133,7 +133,7 @@ def metrics_of(flow: Flow) -> Any:
 
 def flow_of(settings: ServeSettings) -> Flow:
     """The flow that is served. Raises `InvalidOption` and ImportError, as its clients do."""
-    from flow_core.service.serving import ServedClients
+    from flow_core.service.workers.router import ServedClients
     from flow_core.urls import rpc_client
 
     store, rpc, pubsub = (_text(secret) for secret in (settings.store, settings.rpc, settings.pubsub))
@@ -152,10 +152,10 @@ def _text(secret: Secret | None) -> str | None:
 
 def guard_of(settings: ServeSettings, flow: Flow | None = None) -> Guard:
     """Who may call, as the settings say. Raises `InvalidOption` when they contradict one another."""
-    from flow_core.service.auth import KeyGuard, read_certificates
-    from flow_core.service.guard import OpenGuard
-    from flow_core.service.key_file import KeyFile
-    from flow_core.service.limits import Limits, steps_owned
+    from flow_core.service.security.guard import OpenGuard
+    from flow_core.service.security.key_file import KeyFile
+    from flow_core.service.security.key_guard import KeyGuard, read_certificates
+    from flow_core.service.security.quotas import Limits, steps_owned
 
     if settings.certificates and settings.client_ca is None:
         raise InvalidOption("certificates are set, and no client is asked for one", fix="set client_ca")
@@ -182,7 +182,7 @@ def guard_of(settings: ServeSettings, flow: Flow | None = None) -> Guard:
 
 def tls_of(settings: ServeSettings) -> Any:
     """The files of TLS, checked; None without. Raises `InvalidOption` that names the file or setting."""
-    from flow_core.service.tls import ServerTls
+    from flow_core.service.security.tls import ServerTls
 
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise InvalidOption("only one of tls_cert and tls_key is set", fix="set both, or neither")

@@ -16,8 +16,8 @@ from flow_core import ClientCallOperation, ClientPublishOperation, FlowExecuteOp
 from flow_core.cli.codes import OK
 from flow_core.cli.common import COMMON, Common, complete, read_json, server
 from flow_core.cli.output import emit
+from flow_core.cli.settings import duration
 from flow_core.errors import DecodeError, InvalidOption
-from flow_core.service.config import duration
 
 __all__ = ["register", "steps_of_file"]
 
@@ -175,7 +175,7 @@ def steps_of_file(file: Path) -> list[Step]:
     """The steps in a file. Raises `InvalidOption` and `DecodeError`, naming the file and the place in it."""
     from google.protobuf.json_format import ParseDict, ParseError
 
-    from flow_core.operations.base import OperationRegistry
+    from flow_core.operations.registry import OperationRegistry
     from flow_core.proto import flow_pb2 as pb
     from flow_core.proto.encoding import decode_steps
 

@@ -14,11 +14,11 @@ from cyclopts import App, Parameter
 from flow_core.cli.codes import OK
 from flow_core.cli.common import JSON, Json, Switch
 from flow_core.cli.output import emit, show_table, when
+from flow_core.cli.settings import ServeSettings, duration, load
 from flow_core.errors import InvalidOption
-from flow_core.service.config import ServeSettings, duration, load
-from flow_core.service.key_file import KeyFile
-from flow_core.service.keys import Key, KeyRing
-from flow_core.service.secret import Secret
+from flow_core.model.secret import Secret
+from flow_core.service.security.key_file import KeyFile
+from flow_core.service.security.keys import Key, KeyRing
 
 __all__ = ["register"]
 

@@ -20,9 +20,9 @@ try:
 except ImportError as error:
     raise ImportError("AesGcmCodec needs cryptography: pip install 'flow-core[crypto]'") from error
 
-from flow_core.codec import check_payload
 from flow_core.codecs.base import BytesCodec, Codec
 from flow_core.errors import InvalidOption, PayloadError
+from flow_core.model.payload import check_payload
 
 __all__ = ["AesGcmCodec"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic, TypeVar
 
-from flow_core.codec import check_payload
 from flow_core.errors import InvalidOption, PayloadError
+from flow_core.model.payload import check_payload
 
 __all__ = ["BytesCodec", "Codec", "JsonCodec", "ProtobufCodec"]
 

@@ -1,7 +1,7 @@
 """`Attempt`: what an operation asks of the attempt it makes, for each call to the outside anew.
 
 Lives here: identity, headers, the time that is left, the way to the clients. Does not live here: other flows
-(`StepContext` of floor 2, which is made of this), making it (`Driver`, which is given the class).
+(`StepContext` of floor 2, which is made of this), making it (`Scheduler`, which is given the class).
 """
 
 from types import MappingProxyType
@@ -53,20 +53,20 @@ cdef class Attempt:
 
     @property
     def handler(self):
-        """That of the driver: of a context, its `Performer`."""
-        return (<Ledger?>self.run.driver).handler
+        """That of the scheduler: of a context, its `Performer`."""
+        return (<Ledger?>self.run.scheduler).handler
 
     @property
     def rpc(self):
         """The client for calls: the execution's own, else the flow's. An execution keeps the one of its first call."""
         if self.run.rpc is None:
-            self.run.rpc = (<Ledger?>self.run.driver).handler.client(self.run, "rpc")
+            self.run.rpc = (<Ledger?>self.run.scheduler).handler.client(self.run, "rpc")
         return self.run.rpc
 
     @property
     def pubsub(self):
         """The client for messages: the execution's own, else the flow's."""
-        return (<Ledger?>self.run.driver).handler.client(self.run, "pubsub")
+        return (<Ledger?>self.run.scheduler).handler.client(self.run, "pubsub")
 
     @property
     def depth(self):
@@ -93,23 +93,23 @@ cdef class Attempt:
     @property
     def deadline(self):
         """Loop time at which the attempt is over, the earliest of step, operation and execution; None: never."""
-        cdef double limit = self.limit(<Ledger?>self.run.driver)
+        cdef double limit = self.limit(<Ledger?>self.run.scheduler)
         return None if limit == INFINITY else limit
 
     def time_left(self):
         """Seconds until the deadline, at least 0; None when there is none."""
-        cdef Ledger driver = <Ledger?>self.run.driver
-        cdef double limit = self.limit(driver)
+        cdef Ledger scheduler = <Ledger?>self.run.scheduler
+        cdef double limit = self.limit(scheduler)
         if limit == INFINITY:
             return None
-        driver.look()
-        return max(0.0, limit - driver.now)
+        scheduler.look()
+        return max(0.0, limit - scheduler.now)
 
-    cdef double limit(self, Ledger driver) except? -1.0:
+    cdef double limit(self, Ledger scheduler) except? -1.0:
         """Loop time; infinity: never. Where only the step itself can set one the handler need not be asked."""
         cdef Run run = self.run
         if run.machine is not None or run.caller is not None:
-            deadline = driver.handler.deadline(run, self.index, self.activity)
+            deadline = scheduler.handler.deadline(run, self.index, self.activity)
             return INFINITY if deadline is None else deadline
         if self.activity == ACTIVITY_ATTEMPT and run.plan.specs[self.index].flags & FLAG_TIMEOUT:
             return run.steps[self.index].started + <double>run.plan.policies[self.index].timeout

@@ -1,1 +1,1 @@
-# Nothing of this module is for Python: the driver uses it from C.
+# Nothing of this module is for Python: the scheduler uses it from C.

@@ -1,17 +1,17 @@
 """Calls: the callable behind a step, the coroutine it gave, the output of an operation.
 
 Lives here: what is asked of a callable that is not the plain coroutine function of the hot path, with the errors of
-those that don't keep to it. Does not live here: calling (`Driver`).
+those that don't keep to it. Does not live here: calling (`Scheduler`).
 """
 
 from cpython.ref cimport Py_DECREF
 
 from flow_core.core.plan cimport StepSpec
-from flow_core.core.stepping cimport take_error
+from flow_core.core.coroutine cimport take_error
 from flow_core.core.task cimport ACTIVITY_ATTEMPT
 
 from flow_core.errors import InvalidStep, PayloadError
-from flow_core.limits import MAX_PAYLOAD
+from flow_core.model.ids import MAX_PAYLOAD
 
 cdef extern from "Python.h":
     bint PyCoro_CheckExact(PyObject* object) noexcept

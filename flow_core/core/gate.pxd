@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
-from flow_core.core.crew cimport Crew
+from flow_core.core.task_list cimport Crew
 from flow_core.core.run cimport Run
 
 

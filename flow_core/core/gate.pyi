@@ -1,7 +1,7 @@
 from typing import Any
 
-from flow_core.core.crew import Crew
 from flow_core.core.run import Run
+from flow_core.core.task_list import Crew
 
 class Gate(Crew):
     def reserve(self, run: Run, index: int) -> None: ...

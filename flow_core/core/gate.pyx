@@ -4,7 +4,7 @@ The step stays RUNNING with its output in the slab and the mark HELD; the handle
 `release` when it is written. A million steps may be held at once: there is no object for any of them here.
 
 Lives here: the end of a run all of whose steps have ended, holding and releasing outcomes. Does not live here: writing
-(floor 2), moves that are not plain success: for those the handler counts `Run.holds` up and down, and the driver starts
+(floor 2), moves that are not plain success: for those the handler counts `Run.holds` up and down, and the scheduler starts
 nothing meanwhile.
 """
 
@@ -16,7 +16,7 @@ from flow_core.core.status_table cimport PAUSED, RUNNING, SUCCESS
 
 
 cdef class Gate(Crew):
-    """See the module and `Driver`."""
+    """See the module and `Scheduler`."""
 
     cdef int conclude(self, Run run) except -1:
         """Every step has ended: so does the execution, when nothing but plain success happened and nothing is left."""

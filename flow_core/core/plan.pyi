@@ -3,7 +3,7 @@ from enum import IntEnum
 from typing import Any
 
 from flow_core.core.graph import Graph
-from flow_core.step import Step
+from flow_core.model.step import Step
 
 class Kind(IntEnum):
     KIND_UNBOUND = 0

@@ -9,9 +9,9 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from flow_core.errors import UnknownStep, did_you_mean
-from flow_core.operation import LocalOperation
-from flow_core.options import DEFAULT_OPERATION_OPTIONS
-from flow_core.step import REQUEST
+from flow_core.model.operation import LocalOperation
+from flow_core.model.options import DEFAULT_OPERATION_OPTIONS
+from flow_core.model.step import REQUEST
 
 cdef extern from *:
     """

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from flow_core.core.slab cimport Slab
 
-cpdef enum Intent:          # what was asked for; other threads may set it, the driver reads it before each start
+cpdef enum Intent:          # what was asked for; other threads may set it, the scheduler reads it before each start
     INTENT_RUN = 0
     INTENT_PAUSE = 1
     INTENT_ABORT = 2
@@ -24,8 +24,8 @@ cdef class Run(Slab):
     cdef public object events               # set of events, one per iterator over its moves; None: nobody ever watched
     cdef public int others                  # callers beside the first who asked for it by its id
     cdef public int depth                   # nesting: 0 is started from outside
-    # --- the driver's
-    cdef readonly object driver
+    # --- the scheduler's
+    cdef readonly object scheduler
     cdef object context                     # contextvars every step starts from
     cdef readonly object failure            # exception that decided the end
     cdef object rpc                         # the client of its calls, once one was made
@@ -40,7 +40,7 @@ cdef class Run(Slab):
     cdef public int holds                   # moves of its machine that are on their way: no step starts meanwhile
     cdef readonly uint32_t limit            # most steps running at the same time
     cdef bint watched                       # somebody wants to hear when it went on
-    cdef bint parked                        # waits in one of the driver's queues
+    cdef bint parked                        # waits in one of the scheduler's queues
     cdef readonly bint over                 # the execution is over
 
     cdef object input_of(self, uint32_t v)

@@ -1,7 +1,7 @@
-"""`Run`: one execution, stepped by hand from Python or by the `Driver` from C.
+"""`Run`: one execution, stepped by hand from Python or by the `Scheduler` from C.
 
 Lives here: the moves of single steps and what can be read. Does not live here: what follows from a move (`Slab`), what
-to do about a failure (floor 1), calling anything (`Driver`).
+to do about a failure (floor 1), calling anything (`Scheduler`).
 """
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -49,7 +49,7 @@ cdef class Run(Slab):
     """One execution of a `Plan`.
 
     From Python it is a machine to be stepped by hand: `take` a ready step, say how it ended (`succeed`, `fail`, `skip`,
-    `retry`), until `finished`. The `Driver` does the same from C.
+    `retry`), until `finished`. The `Scheduler` does the same from C.
 
     Args:
         plan: what to run.
@@ -142,8 +142,8 @@ cdef class Run(Slab):
             return
         cdef Graph g = self.plan.graph
         try:
-            if self.driver is not None:
-                self.now = self.driver.time         # they end now, not when the driver last went on with it
+            if self.scheduler is not None:
+                self.now = self.scheduler.time         # they end now, not when the scheduler last went on with it
         except MemoryError:
             pass                                    # and they do end
         self.fill(self.count)
@@ -231,7 +231,7 @@ cdef class Run(Slab):
         self.row.started_ns = <int64_t>(started * 1e9)
 
     def ask(self, int intent):
-        """Set what is asked of the execution; the driver reads it before each start. Any thread may, without a lock."""
+        """Set what is asked of the execution; the scheduler reads it before each start. Any thread may, without a lock."""
         status_store(&self.row.intent, <uint8_t>intent)
 
     def move(self, int status):
@@ -270,7 +270,7 @@ cdef class Run(Slab):
         return self.tasks is not NULL
 
     def watch(self, bint on=True):
-        """Whether the driver's handler hears when the run went on."""
+        """Whether the scheduler's handler hears when the run went on."""
         self.watched = on
 
     @property

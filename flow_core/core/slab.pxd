@@ -46,7 +46,7 @@ cdef class Slab:
     cdef uint32_t filled                    # rows that are ready for use, all of them once the first step starts
     cdef ExecutionRow own                   # used when no table lends a row
     cdef ExecutionRow* row
-    cdef double now                         # loop time, as of the driver's last look
+    cdef double now                         # loop time, as of the scheduler's last look
     cdef readonly bint doomed               # a step failed for good: only join="done" steps start
 
     cdef int prepare(self, Plan plan, object request) except -1

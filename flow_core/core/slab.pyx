@@ -2,7 +2,7 @@
 
 Lives here: the block's life, the successors of an ended step (`run_succeed` in the ``.pxd`` is the short way of plain
 success, `Slab.settle` the general one), and the check of all invariants. Does not live here: the face for Python and
-for the driver (`Run`).
+for the scheduler (`Run`).
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free

@@ -10,7 +10,7 @@ __all__ = ["MOVES", "StatusTable"]
 
 cdef tuple NAMES = ("UNKNOWN", "PENDING", "FAILURE", "SUCCESS", "PAUSED", "ABORTED", "STOPPED", "RUNNING", "SKIPPED")
 
-#: The C table of legal moves as Python data, for the test that compares it with ``flow_core.status.MOVES``.
+#: The C table of legal moves as Python data, for the test that compares it with ``flow_core.model.status.MOVES``.
 MOVES = {
     source: frozenset([to for to in range(STATUS_COUNT) if STATUS_MOVES[source] >> to & 1])
     for source in range(STATUS_COUNT)

@@ -3,9 +3,9 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from flow_core.core.promise cimport Promise
+from flow_core.core.future cimport Promise
 from flow_core.core.run cimport Run
-from flow_core.core.stepping cimport Outcome
+from flow_core.core.coroutine cimport Outcome
 
 
 cpdef enum Activity:             # what a task does for its step

@@ -5,7 +5,7 @@ from enum import IntEnum
 from types import FrameType, GenericAlias
 from typing import Any, TextIO
 
-from flow_core.core.promise import Promise
+from flow_core.core.future import Promise
 from flow_core.core.run import Run
 
 class Activity(IntEnum):

@@ -3,7 +3,7 @@
 Lives here: one coroutine's life: its steps, what it may yield, cancellation counts. It follows the documented behaviour
 of `asyncio.Task`, so that `current_task()`, `timeout()`, `TaskGroup` and anyio work inside a step; CPython's own tests
 of tasks run against it (``tests/core/test_asyncio_semantics.py``). Does not live here: the outcome and who waits for it
-(`Promise`), which step comes next (`Driver`).
+(`Promise`), which step comes next (`Scheduler`).
 
 The one difference to a task made by `asyncio.create_task`: it is not in `asyncio.all_tasks()`. That registry is a
 set of weak references whose upkeep costs as much as a step that suspends, and its main use, cancelling what is
@@ -18,8 +18,8 @@ from asyncio import CancelledError, base_tasks, events, format_helpers, futures,
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
-from flow_core.core.promise cimport PROMISE_CANCELLED, PROMISE_FINISHED, PROMISE_PENDING
-from flow_core.core.stepping cimport OUT_RAISED, OUT_RETURNED, OUT_WAITS, send, swap_current, throw
+from flow_core.core.future cimport PROMISE_CANCELLED, PROMISE_FINISHED, PROMISE_PENDING
+from flow_core.core.coroutine cimport OUT_RAISED, OUT_RETURNED, OUT_WAITS, send, swap_current, throw
 
 cdef object new_name = itertools.count(1).__next__
 cdef object get_loop = futures._get_loop        # a function of Python: costs as much as all the rest of a wait
@@ -78,7 +78,7 @@ cdef class Scheduler:
 cdef class StepTask(Promise):
     """A task in the sense of asyncio whose steps a `Scheduler` takes.
 
-    Made from Python it is a task of its own, with the signature of `asyncio.Task`; inside a flow the `Driver` makes it.
+    Made from Python it is a task of its own, with the signature of `asyncio.Task`; inside a flow the `Scheduler` makes it.
 
     Args:
         coro: the coroutine.

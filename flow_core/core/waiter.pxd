@@ -1,6 +1,6 @@
 """`Waiter`: somebody waits for the end of an execution."""
 
-from flow_core.core.promise cimport Promise
+from flow_core.core.future cimport Promise
 
 
 cdef class Waiter(Promise):

@@ -1,7 +1,7 @@
 import asyncio
 from typing import Self
 
-from flow_core.core.promise import Promise
+from flow_core.core.future import Promise
 
 class Waiter(Promise):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None: ...

@@ -9,7 +9,7 @@ Lives here: telling, at once or later, and being cancelled. Does not live here: 
 (`Ledger`).
 """
 
-from flow_core.core.promise cimport PROMISE_CANCELLED, PROMISE_FINISHED, PROMISE_PENDING
+from flow_core.core.future cimport PROMISE_CANCELLED, PROMISE_FINISHED, PROMISE_PENDING
 
 cdef extern from "Python.h":
     int PyContext_Enter(object) except -1

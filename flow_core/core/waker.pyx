@@ -1,15 +1,15 @@
 """`Waker`: steps that suspended go on, and after them whoever waits for the ends of their executions.
 
 Lives here: what a turn does with its work, what the loop does when a future that a step waits for is done, and telling
-those who wait. Does not live here: when turns come (`Pacer`), what follows from the outcome of a step (`Driver`).
+those who wait. Does not live here: when turns come (`Pacer`), what follows from the outcome of a step (`Scheduler`).
 """
 
 from libc.stdint cimport uint64_t
 
 from flow_core.core.counters cimport counter_bump
-from flow_core.core.ledger cimport LATE_OUTCOMES
+from flow_core.core.run_table cimport LATE_OUTCOMES
 from flow_core.core.run cimport Run
-from flow_core.core.stepping cimport OUT_RAISED, OUT_RETURNED, somebody_current
+from flow_core.core.coroutine cimport OUT_RAISED, OUT_RETURNED, somebody_current
 from flow_core.core.task cimport Scheduler, StepTask
 from flow_core.core.waiter cimport Waiter
 
@@ -19,7 +19,7 @@ cdef extern from "Python.h":
 
 
 cdef class Waker(Gate):
-    """See the module and `Driver`."""
+    """See the module and `Scheduler`."""
 
     cdef int work(self, object item, uint64_t tag) except -1:
         """A turn takes a run (tag 0) or a task up."""

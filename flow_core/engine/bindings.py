@@ -13,8 +13,8 @@ from typing import Any
 
 from flow_core.core.plan import Kind
 from flow_core.errors import InvalidStep, did_you_mean
-from flow_core.operation import LocalOperation, Operation
-from flow_core.step import Step
+from flow_core.model.operation import LocalOperation, Operation
+from flow_core.model.step import Step
 
 __all__ = ["Bindings", "Call", "roles"]
 

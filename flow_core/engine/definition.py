@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from flow_core.core.dynamic_graph import Topology
 from flow_core.core.plan import Plan
-from flow_core.core.topology import Topology
 from flow_core.engine.bindings import Bindings
+from flow_core.engine.compiler import compile_plan
 from flow_core.engine.outputs import Outputs
-from flow_core.engine.plan import compile_plan
 from flow_core.errors import (
     DuplicateStep,
     LimitExceeded,
@@ -24,8 +24,8 @@ from flow_core.errors import (
     UnresolvedSteps,
     did_you_mean,
 )
-from flow_core.limits import MAX_STEPS
-from flow_core.step import Step
+from flow_core.model.ids import MAX_STEPS
+from flow_core.model.step import Step
 
 __all__ = ["Definition"]
 

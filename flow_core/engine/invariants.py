@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flow_core.engine.alarms import GRACE_TIMER, RETRY, TOTAL
-from flow_core.status import Status
+from flow_core.engine.timers import GRACE_TIMER, RETRY, TOTAL
+from flow_core.model.status import Status
 
 if TYPE_CHECKING:
-    from flow_core.engine.execution import Machine
+    from flow_core.engine.machine import Machine
 
 __all__ = ["check"]
 

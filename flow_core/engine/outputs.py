@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
-from flow_core.core.topology import Topology
+from flow_core.core.dynamic_graph import Topology
 from flow_core.errors import OutputConflict
-from flow_core.step import Step
+from flow_core.model.step import Step
 
 __all__ = ["Outputs"]
 

@@ -17,15 +17,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flow_core.codec import decode_outcome
 from flow_core.core.run import Intent
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
-from flow_core.engine.alarms import EXECUTION, RETRY, TOTAL
-from flow_core.engine.execution import Machine, Phase
-from flow_core.engine.recorded import restore_error
+from flow_core.engine.failures import restore_error
+from flow_core.engine.machine import Machine, Phase
+from flow_core.engine.timers import EXECUTION, RETRY, TOTAL
 from flow_core.errors import Interrupted, StoreCorrupt
-from flow_core.records import (
+from flow_core.model.payload import decode_outcome
+from flow_core.model.records import (
     AttemptFailed,
     Compensated,
     Ending,
@@ -36,8 +36,8 @@ from flow_core.records import (
     StepEnded,
     StepStarted,
 )
-from flow_core.status import Status
-from flow_core.step import Step
+from flow_core.model.status import Status
+from flow_core.model.step import Step
 
 __all__ = ["Replayed", "last_pause", "replay"]
 

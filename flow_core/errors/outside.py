@@ -57,7 +57,7 @@ class NotServed(Rejected, Unavailable):
 
 
 class TargetRefused(Rejected):
-    """The address of a target is not allowed (see ``flow_core.targets``). Nothing was sent. Never retried."""
+    """The address of a target is not allowed (see ``flow_core.net.egress``). Nothing was sent. Never retried."""
 
     __module__ = "flow_core.errors"
     code = "target_refused"

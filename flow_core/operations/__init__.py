@@ -4,12 +4,12 @@ Lives here: one file per operation, and ``base`` with `OperationRegistry`. Does 
 class (``operation.py``, because `Step` needs it) or the clients that operations call (``rpc/``, ``pubsub/``).
 """
 
-from flow_core.operations.base import OperationRegistry
+from flow_core.model.operation import LocalOperation
 from flow_core.operations.client_call import ClientCallOperation
 from flow_core.operations.client_publish import ClientPublishOperation
 from flow_core.operations.empty import EmptyOperation
 from flow_core.operations.flow_execute import FlowExecuteOperation
-from flow_core.operations.local import LocalOperation
+from flow_core.operations.registry import OperationRegistry
 
 __all__ = [
     "ClientCallOperation",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from flow_core.errors import DecodeError, InvalidStep, Permanent
-from flow_core.operation import Operation
-from flow_core.operations.base import check_address, required_field
-from flow_core.options import OperationOptions
-from flow_core.tracing import outgoing_headers
+from flow_core.model.ids import check_address
+from flow_core.model.operation import Operation, required_field
+from flow_core.model.options import OperationOptions
+from flow_core.model.trace_context import outgoing_headers
 
 __all__ = ["ClientPublishOperation"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flow_core.operation import Operation
-from flow_core.options import OperationOptions
+from flow_core.model.operation import Operation
+from flow_core.model.options import OperationOptions
 
 __all__ = ["EmptyOperation"]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flow_core.limits import check_id
-from flow_core.operation import Operation
-from flow_core.operations.base import required_field
-from flow_core.options import OperationOptions
+from flow_core.model.ids import check_id
+from flow_core.model.operation import Operation, required_field
+from flow_core.model.options import OperationOptions
 
 __all__ = ["FlowExecuteOperation"]
 

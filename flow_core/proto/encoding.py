@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 from google.protobuf.message import DecodeError as ProtobufError
 
 from flow_core.errors import DecodeError, EncodeError, RegistrationError
-from flow_core.operation import Operation
-from flow_core.options import Fallback, OperationOptions, Retry
+from flow_core.model.operation import Operation
+from flow_core.model.options import OperationOptions, Retry
+from flow_core.model.step import ALL, Fallback, Step
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.exact import exact_dumps, exact_loads
 from flow_core.proto.wire import first_fault
-from flow_core.step import ALL, Step
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

@@ -2,7 +2,7 @@
 
 Lives here: what is the same for all clients: checks, timeouts, request/reply, the mapping of errors, counting, running
 handlers. A new client implements `_publish`, `_subscribe`, and where its broker needs it `_listen` and `_close`. Does
-not live here: retries (the engine's), how a client is closed (``flow_core.links.client``).
+not live here: retries (the engine's), how a client is closed (``flow_core.net.closing``).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from flow_core.codec import check_payload
 from flow_core.errors import AdapterError, FlowError, InvalidOption, NoReply, Unavailable
-from flow_core.links.client import Client, Closing
+from flow_core.model.payload import check_payload
+from flow_core.net.closing import Client, Closing
 from flow_core.pubsub.replies import Replies
 
 __all__ = ["REPLY_TO", "Message", "MessageHandler", "PubSubClient", "PubSubStatistics", "Subscription"]

@@ -25,7 +25,7 @@ from urllib.parse import quote, unquote
 import orjson
 
 from flow_core.errors import AdapterError, InvalidOption, Permanent, Unavailable
-from flow_core.links.nats import ACK, NOBODY, Listener, NatsConnection, asks_for_reply, is_nobody
+from flow_core.net.nats import ACK, NOBODY, Listener, NatsConnection, asks_for_reply, is_nobody
 from flow_core.pubsub.base import REPLY_TO, Message, PubSubClient, Subscription
 
 __all__ = ["NatsPubSubClient"]

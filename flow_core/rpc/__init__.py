@@ -5,9 +5,9 @@ Lives here: ``base`` (the contract), ``memory``, one file per network client (im
 (``operations/client_call.py``).
 """
 
+from flow_core.net.tls import Tls
 from flow_core.rpc.base import RpcClient, RpcStatistics
-from flow_core.rpc.clients import Clients
 from flow_core.rpc.memory import MemoryRpcClient
-from flow_core.rpc.tls import Tls
+from flow_core.rpc.router import Clients
 
 __all__ = ["Clients", "MemoryRpcClient", "RpcClient", "RpcStatistics", "Tls"]

@@ -2,7 +2,7 @@
 
 Lives here: everything that is the same for all clients: checks, the timeout, the mapping of errors, counting. A new
 client implements `_call` and `_close`. Does not live here: retries (the engine's; a client that retries too would
-multiply them), how a client is closed (``flow_core.links.client``).
+multiply them), how a client is closed (``flow_core.net.closing``).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-from flow_core.codec import check_payload
 from flow_core.errors import AdapterError, FlowError, NoReply, Unavailable
-from flow_core.links.client import Client
+from flow_core.model.payload import check_payload
+from flow_core.net.closing import Client
 
 __all__ = ["RpcClient", "RpcStatistics"]
 
@@ -39,7 +39,8 @@ class RpcClient(Client):
     A subclass calls ``super().__init__()`` and implements `_call`, raising `Unavailable` when nobody answers.
     """
 
-    #: Whether the constructor takes ``targets=`` (`flow_core.targets.Targets`) and only connects to checked addresses.
+    #: Whether the constructor takes ``targets=`` (`flow_core.net.egress.Targets`) and only connects to checked
+    #: addresses.
     checks_targets: ClassVar[bool] = False
 
     def __init__(self) -> None:

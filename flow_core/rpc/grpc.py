@@ -51,12 +51,12 @@ from flow_core.errors import (
     Rejected,
     Unavailable,
 )
-from flow_core.limits import MAX_PAYLOAD
+from flow_core.model.ids import MAX_PAYLOAD
+from flow_core.net.egress import Targets, parse_target
+from flow_core.net.resolve import resolve
+from flow_core.net.tls import Tls
 from flow_core.rpc.base import RpcClient
 from flow_core.rpc.headers import HeaderRules
-from flow_core.rpc.resolve import resolve
-from flow_core.rpc.tls import Tls
-from flow_core.targets import Targets, parse_target
 
 __all__ = ["STATUSES", "GrpcRpcClient"]
 

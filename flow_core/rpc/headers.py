@@ -1,7 +1,7 @@
 """Headers on the wire: what every network client checks before it sends.
 
 Lives here: the rules that HTTP fields and gRPC metadata share, and the name of the header that carries the time left.
-Does not live here: which headers a call has (``ctx.headers()`` and ``flow_core.tracing``).
+Does not live here: which headers a call has (``ctx.headers()`` and ``flow_core.model.trace_context``).
 """
 
 from __future__ import annotations

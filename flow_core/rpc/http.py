@@ -34,13 +34,13 @@ except ImportError as error:
     raise ImportError("calls over HTTP need aiohttp: pip install 'flow-core[http]'") from error
 
 from flow_core.errors import AdapterError, InvalidOption, NotServed, PayloadError, Rejected, Unavailable
-from flow_core.limits import MAX_PAYLOAD, check_count, seconds
+from flow_core.model.ids import MAX_PAYLOAD, check_count, seconds
+from flow_core.net.egress import Address, Targets, parse_target
+from flow_core.net.resolve import resolve
+from flow_core.net.tls import Tls
 from flow_core.rpc.base import RpcClient
 from flow_core.rpc.gate import Gate
 from flow_core.rpc.headers import TIMEOUT, HeaderRules
-from flow_core.rpc.resolve import resolve
-from flow_core.rpc.tls import Tls
-from flow_core.targets import Address, Targets, parse_target
 
 __all__ = ["HttpRpcClient", "HttpStatus", "error_of"]
 

@@ -20,7 +20,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from flow_core.codec import check_payload
 from flow_core.errors import (
     AdapterError,
     AuthError,
@@ -31,8 +30,9 @@ from flow_core.errors import (
     RegistrationError,
     Unavailable,
 )
-from flow_core.limits import check_count
-from flow_core.links.nats import Listener, NatsConnection
+from flow_core.model.ids import check_count
+from flow_core.model.payload import check_payload
+from flow_core.net.nats import Listener, NatsConnection
 from flow_core.rpc.base import RpcClient
 
 __all__ = ["Handler", "NatsRpcClient", "ServiceError"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flow_core.errors import ExecutorStopped
 
 if TYPE_CHECKING:
-    from flow_core.core.driver import Driver
+    from flow_core.core.scheduler import Scheduler
 
 __all__ = ["Admission"]
 
@@ -22,17 +22,17 @@ class Admission:
 
     Args:
         most: unfinished executions beyond which callers wait.
-        driver: has the executions; None: there are none yet.
+        scheduler: has the executions; None: there are none yet.
     """
 
-    def __init__(self, most: int, driver: Driver | None = None) -> None:
+    def __init__(self, most: int, scheduler: Scheduler | None = None) -> None:
         self.most = most
         self.closed = False
         #: Whoever comes while fewer executions than these are unfinished comes in at once. It leaves out the places of
-        #: those whose turn it is, and is 0 while others wait: nobody overtakes. The driver, which every start asks,
+        #: those whose turn it is, and is 0 while others wait: nobody overtakes. The scheduler, which every start asks,
         #: has the same number.
         self.bound = most
-        self._driver = driver
+        self._scheduler = scheduler
         #: Callers that wait, first come first served.
         self._line: deque[Future[None]] = deque()
         #: Callers whose turn it is, and who have not come in yet.
@@ -81,11 +81,11 @@ class Admission:
 
     def _count(self) -> None:
         self.bound = 0 if self._line or self.closed else self.most - self._called
-        if self._driver is not None:
-            self._driver.bound = self.bound
+        if self._scheduler is not None:
+            self._scheduler.bound = self.bound
 
     def _live(self) -> int:
-        return 0 if self._driver is None else self._driver.live
+        return 0 if self._scheduler is None else self._scheduler.live
 
     def refuse_closed(self) -> None:
         """Raise `ExecutorStopped` when nobody comes in any more."""

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from flow_core.core.driver import Driver
+from flow_core.core.scheduler import Scheduler
 from flow_core.errors import IllegalMove, InvalidOption
-from flow_core.options import ExecutorOptions
-from flow_core.records import Page
-from flow_core.runtime.directory import Directory
+from flow_core.model.options import ExecutorOptions
+from flow_core.model.records import Page
+from flow_core.model.status import Status
+from flow_core.model.transition import Transition
+from flow_core.runtime.durable.session import Keeper
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.explain import Explanation, explain, explain_stored, explain_waiting
-from flow_core.runtime.history import Transition
-from flow_core.runtime.keeper import Keeper
+from flow_core.runtime.lookup import Directory
 from flow_core.runtime.observed import Observed
-from flow_core.status import Status
 
 __all__ = ["ById"]
 
@@ -28,18 +28,18 @@ class ById(Observed):
     Ids are unique over all flows: ``flow`` is a check, and None where it does not matter.
     """
 
-    _driver: Driver | None
+    _scheduler: Scheduler | None
     _options: ExecutorOptions
     _directory: Directory
     _keeper: Keeper | None
 
     def _forget(self) -> None:
         """Forget what is too old, when ``keep`` is a time."""
-        driver, keep = self._driver, self._options.keep
-        if driver is not None and not isinstance(keep, int):
-            oldest = driver.time - keep.total_seconds()
-            while driver.kept and driver.kept[0].span[1] < oldest:
-                driver.kept.popleft()
+        scheduler, keep = self._scheduler, self._options.keep
+        if scheduler is not None and not isinstance(keep, int):
+            oldest = scheduler.time - keep.total_seconds()
+            while scheduler.kept and scheduler.kept[0].span[1] < oldest:
+                scheduler.kept.popleft()
 
     def find(self, flow: str | None, id: str) -> Execution:
         """The handle of an execution that is live, remembered, or held by somebody.

@@ -10,9 +10,9 @@ import hashlib
 import secrets
 from typing import Any
 
-from flow_core.codec import encode_value
 from flow_core.core.attempt import Attempt
 from flow_core.errors import ExecutionAborted
+from flow_core.model.payload import encode_value
 
 __all__ = ["StepContext"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flow_core.status import Status
+from flow_core.model.status import Status
 
 if TYPE_CHECKING:
     from flow_core.runtime.execution import Execution

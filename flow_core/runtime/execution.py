@@ -11,16 +11,17 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from flow_core.codec import encode_value
 from flow_core.core.run import Run
 from flow_core.engine import events as e
-from flow_core.engine.execution import Machine
+from flow_core.engine.machine import Machine
 from flow_core.errors import IllegalMove
-from flow_core.runtime.history import Transition, live_moves
-from flow_core.status import Status
+from flow_core.model.payload import encode_value
+from flow_core.model.status import Status
+from flow_core.model.transition import Transition
+from flow_core.runtime.history import live_moves
 
 if TYPE_CHECKING:
-    from flow_core.runtime.performer import Performer
+    from flow_core.runtime.commands import Performer
 
 __all__ = ["Execution"]
 
@@ -123,7 +124,7 @@ class Execution(Run):
     # --- waiting -------------------------------------------------------------------------------------------------
 
     def __await__(self) -> Generator[Any, None, Any]:
-        waiter = self.driver.waiter(self)
+        waiter = self.scheduler.waiter(self)
         if waiter is not None:
             yield from waiter
         return self.outcome()
@@ -138,14 +139,14 @@ class Execution(Run):
 
     async def wait(self) -> Status:
         """Wait for the end, however it comes, and return the status. Cancelling the wait leaves the execution alone."""
-        waiter = self.driver.waiter(self)
+        waiter = self.scheduler.waiter(self)
         if waiter is not None:
             await waiter
         return self.status
 
     def when_over(self, callback: Callable[[Execution], None]) -> None:
         """Call back with this execution once it is over; at once when it is. For thousands without a task each."""
-        waiter = self.driver.waiter(self)
+        waiter = self.scheduler.waiter(self)
         if waiter is None:
             callback(self)
         else:
@@ -227,7 +228,7 @@ class Execution(Run):
         before = self.status
         self._performer.feed(self, event)
         if self.status is not before:
-            self.note(Transition(None, self.status, self.driver.time))
+            self.note(Transition(None, self.status, self.scheduler.time))
 
     def _refuse_over(self, what: str) -> None:
         if self.over:
@@ -238,7 +239,7 @@ class Execution(Run):
 
     @property
     def _performer(self) -> Performer:
-        performer: Performer = self.driver.handler
+        performer: Performer = self.scheduler.handler
         return performer
 
     def __repr__(self) -> str:

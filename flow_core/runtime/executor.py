@@ -16,32 +16,32 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from flow_core.codec import encode_value
-from flow_core.core.driver import Driver
 from flow_core.core.plan import Plan
+from flow_core.core.scheduler import Scheduler
 from flow_core.core.status_table import StatusTable
 from flow_core.engine import events as e
+from flow_core.engine.adhoc import own_plan
 from flow_core.engine.bindings import Bindings
-from flow_core.engine.own import own_plan
-from flow_core.engine.plan import check_start
+from flow_core.engine.compiler import check_start
 from flow_core.errors import Conflict, ExecutorStopped, InvalidOption
-from flow_core.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, ExecutorOptions
+from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, ExecutorOptions
+from flow_core.model.payload import encode_value
+from flow_core.model.step import Step
 from flow_core.runtime.admission import Admission
 from flow_core.runtime.by_id import ById
+from flow_core.runtime.commands import Performer
 from flow_core.runtime.context import StepContext
-from flow_core.runtime.directory import Directory
 from flow_core.runtime.drain import all_at_rest
-from flow_core.runtime.durable import DurablePerformer
+from flow_core.runtime.durable.journal import ExecutionStore
+from flow_core.runtime.durable.lease import process_name
+from flow_core.runtime.durable.session import Keeper
+from flow_core.runtime.durable.write_ahead import DurablePerformer
 from flow_core.runtime.execution import Execution
-from flow_core.runtime.guard import post_guard
-from flow_core.runtime.journal import ExecutionStore
-from flow_core.runtime.keeper import Keeper
+from flow_core.runtime.fork import fork_of
+from flow_core.runtime.lookup import Directory
 from flow_core.runtime.loop import clock_of
-from flow_core.runtime.performer import Performer
-from flow_core.runtime.restart import fork_of
+from flow_core.runtime.shutdown import post_guard
 from flow_core.runtime.statistics import ExecutorStatistics
-from flow_core.runtime.tenure import process_name
-from flow_core.step import Step
 
 __all__ = ["Executor", "ExecutorStatistics"]
 
@@ -59,7 +59,7 @@ class Executor(ById):
     def __init__(self, options: ExecutorOptions | None = None, **fields: Any) -> None:
         self._options = dataclasses.replace(options or ExecutorOptions(), **fields)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._driver: Driver | None = None
+        self._scheduler: Scheduler | None = None
         self._performer: Performer | None = None
         self._directory = Directory()
         self._keeper: Keeper | None = None
@@ -71,8 +71,8 @@ class Executor(ById):
 
     async def init(self, **fields: Any) -> None:
         """Change options. Raises `InvalidOption` while executions are under way."""
-        if self._driver is not None and self._driver.live:
-            raise InvalidOption(f"{self._driver.live} executions are under way", fix="init() before the first one")
+        if self._scheduler is not None and self._scheduler.live:
+            raise InvalidOption(f"{self._scheduler.live} executions are under way", fix="init() before the first one")
         if self._keeper is not None:
             raise InvalidOption("the executor has opened its store", fix="init() before the first one")
         self._options = dataclasses.replace(self._options, **fields)
@@ -96,51 +96,51 @@ class Executor(ById):
 
     @property
     def performer(self) -> Performer:
-        """The driver's handler."""
-        assert self.driver is not None and self._performer is not None
+        """The scheduler's handler."""
+        assert self.scheduler is not None and self._performer is not None
         return self._performer
 
     @property
-    def driver(self) -> Driver:
-        """The driver on the running loop, made when it is first needed.
+    def scheduler(self) -> Scheduler:
+        """The scheduler on the running loop, made when it is first needed.
 
         Raises:
             ExecutorStopped: `stop` was called.
             InvalidOption: it is at home on another loop.
         """
         loop = get_running_loop()
-        if self._driver is None or self._loop is not loop:
+        if self._scheduler is None or self._loop is not loop:
             self._bind(loop)
-        assert self._driver is not None
-        return self._driver
+        assert self._scheduler is not None
+        return self._scheduler
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._stopping:
             raise ExecutorStopped("the executor is stopped", fix="make a new Executor")
-        if self._driver is not None and self._loop is not None and not self._loop.is_closed():
+        if self._scheduler is not None and self._loop is not None and not self._loop.is_closed():
             raise InvalidOption("the executor runs on another event loop", fix="use one Executor (and Flow) a loop")
         if self._keeper is not None:
             raise InvalidOption("the executor's store was opened on another event loop", fix="use one Flow a loop")
         options = self._options
-        self._loop, nonce = loop, secrets.randbits(32)  # ids start anew with each driver
+        self._loop, nonce = loop, secrets.randbits(32)  # ids start anew with each scheduler
         self._performer = (DurablePerformer if self._durable else Performer)(options, self._ended)
         keep = options.keep if isinstance(options.keep, int) else MOST_EXECUTIONS
-        self._driver = Driver(
+        self._scheduler = Scheduler(
             loop, table=StatusTable(MOST_EXECUTIONS), handler=self._performer, run_type=Execution,
             context_type=StepContext, encode=encode_value, limit=options.concurrency, keep=keep, nonce=nonce,
             clock=clock_of(loop), budget=options.budget,
         )  # fmt: skip
-        self._driver.notify, self._driver.tracer = not isinstance(options.keep, int), self._tracer
-        self._performer.driver = driver = self._driver
-        self.start_at_once = driver.start_at_once  # type: ignore[method-assign]
-        self._admission = Admission(options.queue, driver)
-        self._directory = Directory(driver, nonce)
+        self._scheduler.notify, self._scheduler.tracer = not isinstance(options.keep, int), self._tracer
+        self._performer.scheduler = scheduler = self._scheduler
+        self.start_at_once = scheduler.start_at_once  # type: ignore[method-assign]
+        self._admission = Admission(options.queue, scheduler)
+        self._directory = Directory(scheduler, nonce)
         self._guard = post_guard(loop, self._end_live)
 
     def _unbind(self) -> None:
-        if self._driver is not None:
+        if self._scheduler is not None:
             self._guard.cancel()
-        self._driver = self._performer = self._loop = None
+        self._scheduler = self._performer = self._loop = None
         vars(self).pop("start_at_once", None)
 
     async def attach(self, store: ExecutionStore) -> None:
@@ -149,8 +149,10 @@ class Executor(ById):
         Raises:
             StoreError; InvalidOption: executions that live in this process only are under way.
         """
-        if self._driver is not None and self._driver.live:
-            raise InvalidOption(f"{self._driver.live} executions are under way without a store", fix="attach it first")
+        if self._scheduler is not None and self._scheduler.live:
+            raise InvalidOption(
+                f"{self._scheduler.live} executions are under way without a store", fix="attach it first"
+            )
         if self._keeper is not None:
             raise InvalidOption("the executor has a store already", fix="use one Executor (and Flow) a store")
         self._unbind()
@@ -183,23 +185,23 @@ class Executor(ById):
         """
         self._stopping = True
         self._admission.close()
-        driver, performer = self._driver, self._performer
-        if driver is not None and performer is not None:
+        scheduler, performer = self._scheduler, self._performer
+        if scheduler is not None and performer is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._options.drain if drain is None else drain):
-                    await all_at_rest(driver.runs_known)
+                    await all_at_rest(scheduler.runs_known)
             await self._end_live()
             if self._keeper is not None:
                 await self._keeper.close(ExecutorStopped("the executor has stopped"))
             performer.pool.shutdown()
-            driver.close()
+            scheduler.close()
             self._guard.cancel()
         self._stopped()
 
     async def _end_live(self) -> None:
         """End what is under way, children that started meanwhile included; it becomes STOPPED."""
-        if self._driver is not None and self._performer is not None:
-            live = [run for run in self._driver.runs_known() if not run.over]
+        if self._scheduler is not None and self._performer is not None:
+            live = [run for run in self._scheduler.runs_known() if not run.over]
             for run in live:
                 self._performer.feed(run, e.StopAsked())
             await self._performer.wait_for_end(live)
@@ -242,9 +244,9 @@ class Executor(ById):
     async def admit(self) -> None:
         """Wait until there is room for another execution. Raises `ExecutorStopped`."""
         self._admission.refuse_closed()
-        driver = self.driver
-        if driver.live >= self._admission.bound:
-            driver.notify = True
+        scheduler = self.scheduler
+        if scheduler.live >= self._admission.bound:
+            scheduler.notify = True
             await self._admission.enter()
 
     def _ended(self) -> None:
@@ -257,7 +259,7 @@ class Executor(ById):
     ) -> Execution:
         """Start an execution without a store and drive it as far as it goes without waiting. Errors as `execute`."""
         if options is None and caller is None and not plan.mappings:
-            plain: Execution = self.driver.start(plan, request)
+            plain: Execution = self.scheduler.start(plan, request)
             return plain
         options = options or DEFAULT_EXECUTE_OPTIONS
         run = self._directory.same(plan, request, options.id, caller)
@@ -307,7 +309,9 @@ class Executor(ById):
 
     def prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0) -> Execution:
         """An execution that is not launched yet."""
-        run: Execution = self.driver.prepare(plan, request, options, options.concurrency or 0, options.priority, depth)
+        run: Execution = self.scheduler.prepare(
+            plan, request, options, options.concurrency or 0, options.priority, depth
+        )
         return run
 
     def remember(self, run: Execution) -> None:
@@ -325,11 +329,11 @@ class Executor(ById):
                 self.remember(run)
             if run.options.timeout is not None:
                 self.performer.begin(run)
-            self.driver.launch(run)
+            self.scheduler.launch(run)
         except BaseException as error:
             if not run.over:
                 self.performer.feed(run, e.AbortAsked(reason="not started: no memory"))
-            elif run.failure is not error:  # a step raised SystemExit; else the driver broke it off
+            elif run.failure is not error:  # a step raised SystemExit; else the scheduler broke it off
                 raise
             self._directory.forget(run)  # no memory: it ended here, and its id is free
             raise
@@ -338,7 +342,7 @@ class Executor(ById):
     def start_at_once(plan: Plan, request: Any) -> Execution | None:
         """`start` without options of a plan that needs nothing from outside; None when there is more to it.
 
-        Once the executor is at home on a loop the driver's own method stands here.
+        Once the executor is at home on a loop the scheduler's own method stands here.
         """
         return None
 
@@ -349,7 +353,7 @@ class Executor(ById):
         """
         if not execution.over:
             try:
-                await execution.driver.waiter(execution)
+                await execution.scheduler.waiter(execution)
             except asyncio.CancelledError:
                 self.abandon(execution)
                 raise
@@ -360,7 +364,7 @@ class Executor(ById):
         """A caller was cancelled while it waited for an execution: abort it, unless others asked for it, too."""
         execution.others -= 1
         if execution.others < 0:
-            execution.driver.handler.feed(execution, e.AbortAsked(reason="cancelled by its caller"))
+            execution.scheduler.handler.feed(execution, e.AbortAsked(reason="cancelled by its caller"))
 
     async def restart(self, flow: str | None, id: str, step: str | None = None) -> Execution:
         """Execute a finished execution's request again, on the same revision, as a new execution.
@@ -390,11 +394,11 @@ class Executor(ById):
 
     def statistics(self) -> ExecutorStatistics:
         """Counters, as one immutable record."""
-        if self._driver is None or self._performer is None:
+        if self._scheduler is None or self._performer is None:
             return ExecutorStatistics()
         kept = {} if self._keeper is None else self._keeper.statistics()
-        return ExecutorStatistics.of(self._driver, self._performer.retries, kept)
+        return ExecutorStatistics.of(self._scheduler, self._performer.retries, kept)
 
     def table(self) -> Any:
         """The status table: a NumPy structured array, one row an execution, a zero-copy read-only view."""
-        return (self._driver or self.driver).table.window()
+        return (self._scheduler or self.scheduler).table.window()

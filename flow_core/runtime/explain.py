@@ -10,15 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flow_core.engine.alarms import EXECUTION, RETRY
-from flow_core.engine.execution import Machine
-from flow_core.status import Status
+from flow_core.engine.machine import Machine
+from flow_core.engine.timers import EXECUTION, RETRY
+from flow_core.model.status import Status
 
 if TYPE_CHECKING:
     from flow_core.errors import StoreError
-    from flow_core.runtime.archive import StoredExecution
+    from flow_core.runtime.durable.session import Waiting
+    from flow_core.runtime.durable.stored_execution import StoredExecution
     from flow_core.runtime.execution import Execution
-    from flow_core.runtime.keeper import Waiting
 
 __all__ = ["Explanation", "Reason", "explain", "explain_stored", "explain_waiting"]
 
@@ -111,7 +111,7 @@ def _left(run: Execution, machine: Machine, timer: tuple[str, int]) -> float | N
     if timer in machine.frozen:
         return machine.frozen[timer]
     at = machine.timers.get(timer)
-    return None if at is None else max(0.0, at - run.driver.time)
+    return None if at is None else max(0.0, at - run.scheduler.time)
 
 
 def _of_steps(run: Execution, waits_for: WaitsFor | None) -> list[Reason]:
@@ -133,7 +133,7 @@ def _running(run: Execution, index: int, waits_for: WaitsFor | None) -> Reason:
     if whom is not None:
         return Reason(step, "owner", f"step {step!r} waits for {whom}")
     started = run.times(index)[0]
-    since = 0.0 if started is None else run.driver.time - started
+    since = 0.0 if started is None else run.scheduler.time - started
     return Reason(step, "running", f"step {step!r} has been running for {since:.3g} s (attempt {run.attempt(index)})")
 
 
@@ -147,11 +147,13 @@ def _pending(run: Execution, index: int, ready: bool) -> Reason:
             text = f"step {step!r} is retried in {left:.3g} s, attempt {run.attempt(index)}, after {error!r}"
             return Reason(step, "retry", text, seconds=left)
     if ready:
-        driver = run.driver
+        scheduler = run.scheduler
         if run.status is Status.PAUSED:
             return Reason(step, "paused", f"step {step!r} is ready, but the execution is paused")
-        if driver.running >= driver.limit:
-            return Reason(step, "limit", f"step {step!r} is ready; the executor runs {driver.running} steps, its limit")
+        if scheduler.running >= scheduler.limit:
+            return Reason(
+                step, "limit", f"step {step!r} is ready; the executor runs {scheduler.running} steps, its limit"
+            )
         if run.counts[1] >= run.limit:
             return Reason(step, "limit", f"step {step!r} is ready; the execution runs {run.limit} steps, its limit")
         return Reason(step, "turn", f"step {step!r} is ready and starts in the next turn of the loop")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flow_core.records import (
+from flow_core.model.records import (
     AttemptFailed,
     Compensated,
     ExecutionEnded,
@@ -21,30 +20,13 @@ from flow_core.records import (
     Resumed,
     StepEnded,
 )
-from flow_core.status import Status
+from flow_core.model.status import Status
+from flow_core.model.transition import Transition
 
 if TYPE_CHECKING:
     from flow_core.runtime.execution import Execution
 
-__all__ = ["Transition", "live_moves", "note_failed_attempt", "past_moves", "recorded_moves"]
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One move of one step, or of the execution itself (``step`` is None then).
-
-    Attributes:
-        step: id; that of a compensation is ``step.compensation``, and only its end is told.
-        status: the new status.
-        time: loop seconds (UTC seconds in a stored history); those of a batch of instant steps are one reading of the
-            clock.
-        attempt: number of the attempt, from 1.
-    """
-
-    step: str | None
-    status: Status
-    time: float
-    attempt: int = 1
+__all__ = ["live_moves", "note_failed_attempt", "past_moves", "recorded_moves"]
 
 
 def note_failed_attempt(run: Execution, step: int, attempt: int, began: float | None, ended: float) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flow_core.errors import InvalidOption
-from flow_core.records import Record
+from flow_core.model.records import Record
 
 if TYPE_CHECKING:
-    from flow_core.core.driver import Driver
+    from flow_core.core.scheduler import Scheduler
 
 __all__ = ["ExecutionTrace", "ExecutionTracer", "Observed"]
 
@@ -50,7 +50,7 @@ class ExecutionTracer(Protocol):
 class Observed:
     """That half of the `Executor` that others look at."""
 
-    _driver: Driver | None
+    _scheduler: Scheduler | None
     _tracer: ExecutionTracer | None = None
     _at_stop: tuple[Callable[[], None], ...] = ()
 
@@ -63,8 +63,8 @@ class Observed:
         if tracer is not None and self._tracer is not None:
             raise InvalidOption("this executor is traced already", fix="stop the first tracing")
         self._tracer = tracer
-        if self._driver is not None:
-            self._driver.tracer = tracer
+        if self._scheduler is not None:
+            self._scheduler.tracer = tracer
 
     def at_stop(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call ``callback`` when the executor has stopped. Returns what takes it back."""

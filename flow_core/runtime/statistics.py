@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from flow_core.core.driver import Driver
+    from flow_core.core.scheduler import Scheduler
 
 __all__ = ["ExecutorStatistics"]
 
@@ -39,9 +39,9 @@ class ExecutorStatistics:
     waiting: int = 0
 
     @classmethod
-    def of(cls, driver: Driver, retries: int, kept: Mapping[str, int]) -> Self:
-        """What a driver counted, attempts that were retried, and what is counted where executions are kept."""
+    def of(cls, scheduler: Scheduler, retries: int, kept: Mapping[str, int]) -> Self:
+        """What a scheduler counted, attempts that were retried, and what is counted where executions are kept."""
         return cls(
-            **driver.counters.snapshot(), executions_live=driver.live, steps_running=driver.running,
-            attempts_retried=retries, turns=driver.turns, **kept,
+            **scheduler.counters.snapshot(), executions_live=scheduler.live, steps_running=scheduler.running,
+            attempts_retried=retries, turns=scheduler.turns, **kept,
         )  # fmt: skip

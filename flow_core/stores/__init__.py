@@ -5,7 +5,8 @@ by several executors) and ``retention``. Does not live here: the choice by url (
 which is the engine's. A store's module is imported when it is used and not before.
 """
 
-from flow_core.stores.base import Change, Store
+from flow_core.model.revisions import Change
+from flow_core.model.store import Store
 from flow_core.stores.memory import MemoryStore
 
 __all__ = ["Change", "MemoryStore", "Store"]

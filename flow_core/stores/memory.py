@@ -12,8 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from flow_core.errors import Conflict, LeaseLost
-from flow_core.records import (
-    Definition,
+from flow_core.model.records import (
     Epoch,
     ExecutionEnded,
     ExecutionInfo,
@@ -24,8 +23,9 @@ from flow_core.records import (
     Resumed,
     StepEnded,
 )
-from flow_core.status import Status
-from flow_core.stores.base import REMEMBERED, Change, Store, parse_cursor, refused
+from flow_core.model.revisions import Change, StoredDefinition
+from flow_core.model.status import Status
+from flow_core.model.store import REMEMBERED, Store, parse_cursor, refused
 
 __all__ = ["MemoryStore"]
 
@@ -78,7 +78,7 @@ class MemoryStore(Store):
         self._owners: dict[int, Owner] = {}
         self._entries: dict[str, Entry] = {}
         self._keys = 0
-        self._definitions: dict[tuple[str, int], Definition] = {}
+        self._definitions: dict[tuple[str, int], StoredDefinition] = {}
 
     async def open(self) -> None:
         """Nothing to open."""
@@ -234,12 +234,12 @@ class MemoryStore(Store):
         return removed
 
     async def save_definition(self, flow: str, revision: int, steps: bytes, owner: str = "") -> None:
-        made = Definition(flow, revision, steps, owner)
+        made = StoredDefinition(flow, revision, steps, owner)
         if self._definitions.setdefault((flow, revision), made).steps != steps:
             raise Conflict(f"revision {revision} of {flow!r} holds other steps", reason="revision", flow=flow)
         self._changed(Change.DEFINITIONS)
 
-    async def definitions(self, flow: str | None = None, *, after: int = 0) -> Sequence[Definition]:
+    async def definitions(self, flow: str | None = None, *, after: int = 0) -> Sequence[StoredDefinition]:
         found = sorted(self._definitions.items())
         return [definition for key, definition in found if flow in (None, key[0]) and key[1] > after]
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from flow_core.errors import StoreError
-from flow_core.stores.base import Store
+from flow_core.model.store import Store
 
 __all__ = ["forget_old"]
 

@@ -16,7 +16,7 @@ except ImportError as missing:
     raise ImportError("tracing needs the SDK of OpenTelemetry: pip install 'flow-core[otel]'") from missing
 
 from flow_core import Status
-from flow_core.records import ErrorRecord
+from flow_core.model.records import ErrorRecord
 from flow_core.telemetry.spans import Attempt, Event, Facts, StepNotes, identity, parent_context
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ExecutionSpans:
         self, start: Callable[..., Span], run: Execution, facts: Facts, notes: Mapping[int, StepNotes]
     ) -> None:
         self._start, self._run, self._facts, self._notes = start, run, facts, notes
-        self._ahead = round(run.driver.ahead * 1e9)
+        self._ahead = round(run.scheduler.ahead * 1e9)
         self._began, self._ended = map(self._utc, run.span)
         self._identity = identity(run)
         self._errors, self._recovered = run.errors, frozenset(run.recovered)

@@ -35,8 +35,8 @@ except ImportError as missing:
     raise ImportError("tracing needs the SDK of OpenTelemetry: pip install 'flow-core[otel]'") from missing
 
 from flow_core.core.task import Activity
-from flow_core.records import AttemptFailed, Compensated, ErrorRecord, Record
-from flow_core.tracing import TRACEPARENT, TRACESTATE
+from flow_core.model.records import AttemptFailed, Compensated, ErrorRecord, Record
+from flow_core.model.trace_context import TRACEPARENT, TRACESTATE
 
 if TYPE_CHECKING:
     from flow_core import Execution
@@ -133,14 +133,14 @@ class Trace:
         """Note a failed attempt."""
         run = self._run
         if run is not None:
-            began, now = run.times(step)[0], run.driver.time
+            began, now = run.times(step)[0], run.scheduler.time
             self._attempt(step, Attempt(run.attempt(step), now if began is None else began, now, error))
 
     def activity_ended(self, step: int, activity: int, error: BaseException | None) -> None:
         """Note the end of a fallback or a compensation."""
         if self._run is not None:
             kind = "fallback" if activity == Activity.ACTIVITY_FALLBACK else "compensation"
-            self.activities.append((self._run.driver.time, step, kind, error))
+            self.activities.append((self._run.scheduler.time, step, kind, error))
 
     def recall(self, records: Sequence[Record], ahead: float) -> None:
         """Note what failed before the execution came here."""

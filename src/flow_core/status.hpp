@@ -1,5 +1,5 @@
 // Statuses of steps and executions, the legal moves between them, and the table of executions.
-// Lives here: the numbers of flow_core/status.py, one bit row per status, atomic moves, 64-byte rows in one mapping.
+// Lives here: the numbers of flow_core/model/status.py, one bit row per status, atomic moves, 64-byte rows in one mapping.
 // Does not live here: who makes the moves, names of statuses.
 #pragma once
 #include <sys/mman.h>
@@ -26,7 +26,7 @@ constexpr uint8_t STATUS_COUNT = 9;
 
 constexpr uint16_t status_bit(uint8_t status) { return static_cast<uint16_t>(1u << status); }
 
-// Row = from, bit = to. An empty row is final. tests/core/test_status_table.py compares this with flow_core.status.MOVES.
+// Row = from, bit = to. An empty row is final. tests/core/test_status_table.py compares this with flow_core.model.status.MOVES.
 constexpr uint16_t STATUS_MOVES[STATUS_COUNT] = {
     /* UNKNOWN */ status_bit(PENDING),
     /* PENDING */

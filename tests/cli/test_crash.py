@@ -2,8 +2,8 @@
 
 import io
 
-from flow_core.cli.crash import FATAL, STEPS, crash_demo
 from flow_core.cli.main import main
+from flow_core.demo.crash import FATAL, STEPS, crash_demo
 
 
 def test_only_what_was_not_recorded_runs_again():

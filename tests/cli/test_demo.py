@@ -9,9 +9,9 @@ from importlib.util import find_spec
 import pytest
 
 from flow_core import Status
-from flow_core.cli.demo import Demo
 from flow_core.cli.main import main
-from flow_core.cli.screen import LiveScreen, Screen
+from flow_core.demo.demo import Demo
+from flow_core.demo.screen import LiveScreen, Screen
 from tests.aio import run_virtual
 
 

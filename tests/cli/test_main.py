@@ -17,7 +17,7 @@ from flow_core.cli.basic import COMMANDS
 from flow_core.cli.codes import CONFLICT, FAILED, INTERRUPTED, OK, UNREACHABLE, USAGE, code_of
 from flow_core.cli.main import OTHERS, main
 from flow_core.cli.output import clean, complain, emit, show_table
-from flow_core.status import Status
+from flow_core.model.status import Status
 from tests.cli.kit import clean_environment, command
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

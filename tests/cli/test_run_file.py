@@ -15,9 +15,9 @@ import pytest
 
 import flow_core
 from flow_core.cli.main import main
-from flow_core.cli.run_file import Figures, execute
-from flow_core.cli.screen import PlainBar
-from flow_core.cli.wfformat import read_workflow
+from flow_core.demo.run_file import Figures, execute
+from flow_core.demo.screen import PlainBar
+from flow_core.demo.wfformat import read_workflow
 from tests.aio import run_virtual
 
 SAMPLE = Path(__file__).with_name("data") / "sample.json"

@@ -16,14 +16,14 @@ pytest.importorskip("grpc")
 from flow_core import Step
 from flow_core.cli.main import main
 from flow_core.cli.serve import flow_of, guard_of, notify
+from flow_core.cli.settings import ServeSettings
 from flow_core.errors import InvalidOption
-from flow_core.options import Author
-from flow_core.service.auth import KeyGuard
-from flow_core.service.config import ServeSettings
-from flow_core.service.guard import OpenGuard
-from flow_core.service.key_file import KeyFile
-from flow_core.service.limits import steps_owned
-from flow_core.service.secret import Secret
+from flow_core.model.options import Author
+from flow_core.model.secret import Secret
+from flow_core.service.security.guard import OpenGuard
+from flow_core.service.security.key_file import KeyFile
+from flow_core.service.security.key_guard import KeyGuard
+from flow_core.service.security.quotas import steps_owned
 from tests.aio import run
 from tests.cli.kit import Server, command
 from tests.servers.certificates import Certificates

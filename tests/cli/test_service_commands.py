@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("cyclopts")
 pytest.importorskip("grpc")
 
-from flow_core.service.key_file import KeyFile
+from flow_core.service.security.key_file import KeyFile
 from tests.cli.kit import Answer, Server, command
 from tests.service.kit import add_key
 

@@ -16,8 +16,8 @@ pytest.importorskip("cyclopts")
 pytest.importorskip("grpc")
 
 from flow_core import Step, connect, errors
+from flow_core.model.status import Status
 from flow_core.operations import EmptyOperation
-from flow_core.status import Status
 from tests.aio import run
 from tests.cli.kit import Server
 

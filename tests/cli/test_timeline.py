@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flow_core import Status
-from flow_core.cli.timeline import timeline
-from flow_core.runtime.history import Transition
+from flow_core.demo.timeline import timeline
+from flow_core.model.transition import Transition
 
 
 def chart(*moves: Transition, width: int = 10) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("cyclopts")
 
-from flow_core.service.key_file import KeyFile
+from flow_core.service.security.key_file import KeyFile
 from tests.cli.kit import command
 
 KEY = r"fc_[0-9a-f]{12}_[A-Za-z0-9_-]{43}"

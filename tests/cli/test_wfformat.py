@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flow_core.cli.wfformat import BadFile, read_workflow, step_ids
-from flow_core.limits import check_id
+from flow_core.demo.wfformat import BadFile, read_workflow, step_ids
+from flow_core.model.ids import check_id
 
 SAMPLE = Path(__file__).with_name("data") / "sample.json"
 GOOD = json.loads(SAMPLE.read_text(encoding="utf-8"))

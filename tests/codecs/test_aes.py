@@ -13,7 +13,7 @@ from flow_core import ClientCallOperation, Flow, Step
 from flow_core.codecs import JsonCodec
 from flow_core.codecs.aes import AesGcmCodec
 from flow_core.errors import InvalidOption, PayloadError
-from flow_core.limits import MAX_PAYLOAD
+from flow_core.model.ids import MAX_PAYLOAD
 from flow_core.rpc import MemoryRpcClient
 from flow_core.rpc.encoded import EncodedRpcClient
 from tests.aio import run_virtual

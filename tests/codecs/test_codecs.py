@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flow_core.codecs import BytesCodec, JsonCodec, ProtobufCodec
 from flow_core.errors import InvalidOption, PayloadError
-from flow_core.limits import MAX_PAYLOAD
+from flow_core.model.ids import MAX_PAYLOAD
 from flow_core.proto import flow_pb2 as pb
 
 values = st.recursive(

@@ -1,6 +1,6 @@
 """What the tests of the core share: each kind of event loop.
 
-Lives here: the ``run`` fixture. Does not live here: drivers and plans (``kit.py``).
+Lives here: the ``run`` fixture. Does not live here: schedulers and plans (``kit.py``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A driver with the smallest handler that works, and plans made of functions.
+"""A scheduler with the smallest handler that works, and plans made of functions.
 
-Lives here: what the tests of the driver and of the world inside a step share. Does not live here: loops
+Lives here: what the tests of the scheduler and of the world inside a step share. Does not live here: loops
 (``tests/aio.py``), machines and executors (``tests/runtime``).
 """
 
@@ -12,14 +12,14 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from flow_core.core.driver import Driver
 from flow_core.core.graph import Graph
 from flow_core.core.plan import Flag, Kind, Plan
 from flow_core.core.run import Run
+from flow_core.core.scheduler import Scheduler
 from flow_core.core.status_table import StatusTable
-from flow_core.operation import LocalOperation
-from flow_core.status import Status
-from flow_core.step import Step
+from flow_core.model.operation import LocalOperation
+from flow_core.model.status import Status
+from flow_core.model.step import Step
 
 __all__ = ["Held", "Main", "World", "echo", "fan", "in_a_step", "line", "plan_of", "timed", "turns"]
 
@@ -91,7 +91,7 @@ def timed(seconds: float, **more: Any) -> dict[str, Any]:
 
 
 class World:
-    """A driver whose handler records what it hears; a step that failed has failed for good."""
+    """A scheduler whose handler records what it hears; a step that failed has failed for good."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None, *, slots: int = 4096, **options: Any) -> None:
         self.loop = loop or asyncio.get_running_loop()
@@ -103,10 +103,10 @@ class World:
         options.setdefault("clock", self.loop.time)
         options.setdefault("budget", 1000.0)  # a slow machine splits no turn; tests of the budget give their own
         self.table = StatusTable(slots)
-        self.driver = Driver(self.loop, table=self.table, handler=self, run_type=Held, keep=0, **options)
-        self.driver.notify = True
+        self.scheduler = Scheduler(self.loop, table=self.table, handler=self, run_type=Held, keep=0, **options)
+        self.scheduler.notify = True
 
-    # --- what the driver tells its handler ------------------------------------------------------------------------
+    # --- what the scheduler tells its handler ------------------------------------------------------------------------
 
     def step_failed(self, run: Run, index: int, error: BaseException) -> None:
         self.failed.append((index, error))
@@ -139,15 +139,15 @@ class World:
     def perform(self, task: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """What a thread does: call, and post what came of it."""
         try:
-            self.driver.post_outcome(task, True, function(*arguments))
+            self.scheduler.post_outcome(task, True, function(*arguments))
         except BaseException as error:
-            self.driver.post_outcome(task, False, error)
+            self.scheduler.post_outcome(task, False, error)
 
     def settled(self, run: Run) -> None:
         if run.status_number not in (Status.SUCCESS, Status.FAILURE):
             failed = run.counts[3] > 0
             error = self.failed[0][1] if failed and self.failed else None
-            self.driver.finish(run, Status.FAILURE if failed else Status.SUCCESS, error)
+            self.scheduler.finish(run, Status.FAILURE if failed else Status.SUCCESS, error)
 
     def ended(self, run: Run) -> None:
         self.heard.append(("ended",))
@@ -156,7 +156,7 @@ class World:
 
     async def finished(self, run: Run) -> Run:
         """Wait for the end of an execution and verify it."""
-        waiter = self.driver.waiter(run)
+        waiter = self.scheduler.waiter(run)
         if waiter is not None:
             await waiter
         run.check()
@@ -164,7 +164,7 @@ class World:
 
     async def run(self, plan: Plan, request: Any = None, **more: Any) -> Run:
         """Start an execution and wait for its end."""
-        return await self.finished(self.driver.start(plan, request, **more))
+        return await self.finished(self.scheduler.start(plan, request, **more))
 
     async def result(self, function: Callable[..., Any], request: Any = None) -> Any:
         """What one step makes of the request; raises what it raised."""

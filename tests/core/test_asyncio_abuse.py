@@ -87,7 +87,7 @@ def test_what_a_step_raises_ends_it(run: Main, error: BaseException, later: bool
         world = World()
         ended = await world.run(line(step, step))
         assert world.failed == [(0, error)] and ended.counts == (2, 0, 0, 1, 1)
-        assert world.driver.live == world.driver.running == 0
+        assert world.scheduler.live == world.scheduler.running == 0
 
     run(main())
 
@@ -112,14 +112,14 @@ def test_interrupts_reach_the_loop_and_the_record(run: Main, error: type[BaseExc
 
     async def main() -> None:
         worlds.append(World())
-        started = worlds[0].driver.start(line(step, step), None)
+        started = worlds[0].scheduler.start(line(step, step), None)
         await worlds[0].finished(started)
 
     with pytest.raises(error):
         run(main())
     ((index, raised),) = worlds[0].failed
     assert index == 0 and type(raised) is error
-    assert worlds[0].driver.live == worlds[0].driver.running == 0
+    assert worlds[0].scheduler.live == worlds[0].scheduler.running == 0
 
 
 # --- shapes of callables ----------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_steps_start_executions_a_hundred_deep(run: Main) -> None:
             if depth == 0:
                 return 0
             task = asyncio.current_task()
-            inner = world.driver.start(plan, depth - 1)
+            inner = world.scheduler.start(plan, depth - 1)
             assert asyncio.current_task() is task
             await world.finished(inner)
             assert asyncio.current_task() is task
@@ -185,7 +185,7 @@ def test_a_step_that_waits_while_a_thousand_others_run(run: Main) -> None:
             seen.append(asyncio.current_task().get_name())
             await asyncio.sleep(0)
 
-        waiting = world.driver.start(line(waits), None)
+        waiting = world.scheduler.start(line(waits), None)
         await world.run(fan(1000, other))
         gate.set()
         assert (await world.finished(waiting)).output(0) == "waited"
@@ -201,7 +201,7 @@ def test_steps_are_not_among_all_tasks(run: Main) -> None:
         async def step(_: Any) -> None:
             await gate.wait()
 
-        started = world.driver.start(line(step), None)
+        started = world.scheduler.start(line(step), None)
         assert asyncio.all_tasks() == {asyncio.current_task()}
         gate.set()
         await world.finished(started)

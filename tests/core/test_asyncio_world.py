@@ -2,7 +2,7 @@
 
 Lives here: what code of a step may do with its task and with the synchronization primitives. Does
 not live here: the semantics of tasks one by one (``test_asyncio_semantics.py``), context variables
-(``test_step_context.py``), limits and deadlines (``test_driver.py``).
+(``test_step_context.py``), limits and deadlines (``test_scheduler.py``).
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def test_a_task_awaited_before_it_ended(run: Main) -> None:
             await gate.wait()
             return "late"
 
-        started = world.driver.start(line(step), None)
+        started = world.scheduler.start(line(step), None)
         waiting = asyncio.ensure_future(asyncio.wait_for(box[0], 10))
         await turns()
         gate.set()
@@ -226,7 +226,7 @@ def test_locks_queues_and_events_between_steps(run: Main) -> None:
             await full.wait()
             return got
 
-        runs = [world.driver.start(line(step), None) for step in (producer, consumer, producer, consumer)]
+        runs = [world.scheduler.start(line(step), None) for step in (producer, consumer, producer, consumer)]
         for each in runs:
             await world.finished(each)
         assert sum(each.output(0) or 0 for each in runs) == 2 * sum(range(20)) and most == 1
@@ -275,8 +275,8 @@ def test_cancelled_from_outside(run: Main) -> None:
 
     async def main() -> None:
         world = World()
-        started = world.driver.start(line(step), None)
-        (task,) = world.driver.cancel_tasks(started)
+        started = world.scheduler.start(line(step), None)
+        (task,) = world.scheduler.cancel_tasks(started)
         await world.finished(started)
         assert task.cancelled() and [type(error) for _, error in world.failed] == [asyncio.CancelledError]
         with pytest.raises(asyncio.CancelledError):
@@ -330,8 +330,8 @@ def test_a_swallowed_cancellation_is_a_success(run: Main) -> None:
 
     async def main() -> None:
         world = World()
-        started = world.driver.start(line(step), None)
-        world.driver.cancel_tasks(started)
+        started = world.scheduler.start(line(step), None)
+        world.scheduler.cancel_tasks(started)
         assert (await world.finished(started)).output(0) == "fine"
 
     run(main())

@@ -14,9 +14,9 @@ from flow_core.core.graph import Graph
 from flow_core.core.plan import Kind, Plan, Source
 from flow_core.core.run import Run
 from flow_core.errors import UnknownStep
-from flow_core.operation import LocalOperation
-from flow_core.options import OperationOptions
-from flow_core.step import REQUEST, Step
+from flow_core.model.operation import LocalOperation
+from flow_core.model.options import OperationOptions
+from flow_core.model.step import REQUEST, Step
 from tests.core.kit import echo, plan_of
 
 

@@ -1,7 +1,7 @@
 """Run: an execution stepped by hand, its invariants checked after every move.
 
 Lives here: moves of steps, joins, what a failure brings about, random walks against the order of the graph, outputs and
-the garbage collector. Does not live here: calling anything (``test_driver.py``).
+the garbage collector. Does not live here: calling anything (``test_scheduler.py``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flow_core.core.plan import Flag, Join, Plan
 from flow_core.core.run import Run
 from flow_core.core.status_table import StatusTable
 from flow_core.errors import InternalError, MissingInput
-from flow_core.status import Status
+from flow_core.model.status import Status
 from tests.core.kit import Held, echo, fan, line, plan_of
 
 ENDED = {Status.SUCCESS, Status.FAILURE, Status.SKIPPED, Status.ABORTED, Status.STOPPED}

@@ -1,4 +1,4 @@
-"""StatusTable: the C moves are those of `flow_core.status`, rows are reused, the window is read-only."""
+"""StatusTable: the C moves are those of `flow_core.model.status`, rows are reused, the window is read-only."""
 
 import gc
 from itertools import product
@@ -7,8 +7,8 @@ import numpy
 import pytest
 
 from flow_core.core.status_table import MOVES, StatusTable
-from flow_core.status import MOVES as VOCABULARY
-from flow_core.status import Status
+from flow_core.model.status import MOVES as VOCABULARY
+from flow_core.model.status import Status
 
 
 @pytest.mark.parametrize(("source", "to"), list(product(Status, Status)), ids=lambda status: status.name)

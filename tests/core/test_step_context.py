@@ -49,7 +49,7 @@ def test_read_back_after_every_suspension() -> None:
 
     async def main() -> None:
         world = World()
-        runs = [world.driver.start(line(step), number) for number in range(20)]
+        runs = [world.scheduler.start(line(step), number) for number in range(20)]
         for each in runs:
             await world.finished(each)
         assert not world.failed
@@ -68,9 +68,9 @@ def test_inherited_from_the_caller_of_start_and_not_from_the_loop() -> None:
         world = World()
         plan = line(step, step)
         color.set("red")
-        first = world.driver.start(plan, None)
+        first = world.scheduler.start(plan, None)
         color.set("blue")
-        second = world.driver.start(plan, None)
+        second = world.scheduler.start(plan, None)
         copy_context().run(color.set, "grey")
         third = copy_context().run(_start_in, world, plan, "green")
         for each in (first, second, third):
@@ -83,7 +83,7 @@ def test_inherited_from_the_caller_of_start_and_not_from_the_loop() -> None:
 
 def _start_in(world: World, plan: Any, value: str) -> Any:
     color.set(value)
-    return world.driver.start(plan, None)
+    return world.scheduler.start(plan, None)
 
 
 @pytest.mark.parametrize("suspends", [False, True])
@@ -131,11 +131,11 @@ def test_what_a_step_starts_inherits_from_the_step() -> None:
 
         async def parent(value: Any) -> None:
             color.set(f"parent {value}")
-            inner = world.driver.start(line(child, child), None)
+            inner = world.scheduler.start(line(child, child), None)
             task = asyncio.ensure_future(child(None))
             seen[value] = [await task, (await world.finished(inner)).output(1)]
 
-        runs = [world.driver.start(line(parent), i) for i in range(3)]
+        runs = [world.scheduler.start(line(parent), i) for i in range(3)]
         for each in runs:
             await world.finished(each)
 

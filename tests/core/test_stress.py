@@ -1,6 +1,7 @@
 """Storms: random flows, random requests, many at once, on a virtual clock; then everything is counted.
 
-Lives here: storms through `Driver` and through `Flow`. Does not live here: single cases (``test_stress_reentry.py``).
+Lives here: storms through `Scheduler` and through `Flow`. Does not live here: single cases
+(``test_stress_reentry.py``).
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import pytest
 
 from flow_core import Execution, Executor, Flow, Step
 from flow_core.core.task import StepTask
-from flow_core.engine.execution import Machine
+from flow_core.engine.machine import Machine
 from flow_core.errors import FlowError
-from flow_core.options import Retry
-from flow_core.status import Status
+from flow_core.model.options import Retry
+from flow_core.model.status import Status
 from tests.aio import run_virtual
 from tests.core.kit import World, fan, line, plan_of, timed, turns
 
@@ -28,10 +29,10 @@ from tests.core.kit import World, fan, line, plan_of, timed, turns
 STORMS = int(os.environ.get("FLOW_STORMS", "8"))
 
 
-def counted(driver: Any) -> None:
+def counted(scheduler: Any) -> None:
     """Nothing is left of what was done."""
-    found = {name: len(getattr(driver, name)) for name in ("queue", "blocked", "timers")}
-    assert (driver.running, driver.live, found) == (0, 0, {"queue": 0, "blocked": 0, "timers": 0})
+    found = {name: len(getattr(scheduler, name)) for name in ("queue", "blocked", "timers")}
+    assert (scheduler.running, scheduler.live, found) == (0, 0, {"queue": 0, "blocked": 0, "timers": 0})
 
 
 def restless(chance: random.Random) -> Any:
@@ -62,31 +63,31 @@ def test_a_storm_through_the_driver(seed: int) -> None:
         plans = [line(step, step), fan(6, step, **timed(1.0)), plan_of(dict.fromkeys(names, step), after)]
         runs, tasks = list[Any](), list[Any]()
         for _ in range(60):
-            runs.append(world.driver.start(chance.choice(plans), object(), limit=chance.randrange(4)))
+            runs.append(world.scheduler.start(chance.choice(plans), object(), limit=chance.randrange(4)))
             victim = chance.choice(runs)
             what = chance.randrange(6)
             if what == 0 and not victim.over:
                 victim.abandon_all(Status.ABORTED)
-                world.driver.cancel_tasks(victim)
-                world.driver.go_on(victim)
+                world.scheduler.cancel_tasks(victim)
+                world.scheduler.go_on(victim)
             elif what == 1 and not victim.over:
                 victim.abandon_all(Status.STOPPED)
-                world.driver.finish(victim, Status.STOPPED)
+                world.scheduler.finish(victim, Status.STOPPED)
             elif what == 2:
-                world.driver.expire(victim, 0)
+                world.scheduler.expire(victim, 0)
             elif what == 3:
-                tasks = world.driver.cancel_tasks(victim)
+                tasks = world.scheduler.cancel_tasks(victim)
                 while tasks:
-                    if chance.random() < 0.5 and world.driver.detach(tasks[-1]) and not victim.over:
+                    if chance.random() < 0.5 and world.scheduler.detach(tasks[-1]) and not victim.over:
                         victim.abandon(tasks[-1].index, Status.ABORTED)
                     tasks.pop()
-                world.driver.go_on(victim)
+                world.scheduler.go_on(victim)
             await turns(chance.randrange(3))
             victim.check()
         for run in runs:
             await world.finished(run)
         await asyncio.sleep(100)
-        counted(world.driver)
+        counted(world.scheduler)
         dead = [weakref.ref(run) for run in runs]
         del run, runs, victim, tasks
         world.failed.clear()
@@ -180,11 +181,11 @@ def test_a_storm_through_the_flow(seed: int) -> None:  # noqa: C901 - a storm
         for handle in handles:
             if handle.status is Status.PAUSED:
                 await handle.resume()
-        driver = flow.executor.driver
+        scheduler = flow.executor.scheduler
         for _ in range(20_000):
-            if not driver.live:
+            if not scheduler.live:
                 break
-            for run in driver.runs_known():
+            for run in scheduler.runs_known():
                 if not run.over and run.status is Status.PAUSED:
                     await run.resume()
             await asyncio.to_thread(int)  # the clock must not run ahead of busy threads
@@ -193,7 +194,7 @@ def test_a_storm_through_the_flow(seed: int) -> None:  # noqa: C901 - a storm
         for handle in handles:
             handle.check()
         await asyncio.sleep(100)
-        counted(driver)
+        counted(scheduler)
         await flow.stop()
 
     before = sum(isinstance(each, Execution | StepTask | Machine) for each in gc.get_objects())

@@ -1,7 +1,7 @@
-"""Driver: what nobody refers to is collected, with all that was under way, and the collector may come any time.
+"""Scheduler: what nobody refers to is collected, with all that was under way, and the collector may come any time.
 
-Lives here: dropped drivers, closed loops, interpreters that end, collections amid everything. Does not live here:
-counts of references after plain ends (``test_driver_memory.py``).
+Lives here: dropped schedulers, closed loops, interpreters that end, collections amid everything. Does not live here:
+counts of references after plain ends (``test_scheduler_memory.py``).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from flow_core.core.driver import Driver
 from flow_core.core.run import Run
+from flow_core.core.scheduler import Scheduler
 from flow_core.core.status_table import StatusTable
 from flow_core.core.task import StepTask
 from tests.aio import run as on_loop
@@ -43,17 +43,17 @@ async def stuck(value: Any) -> Any:
 
 
 def blocked(world: World) -> list[Any]:
-    return [world.driver.start(fan(3, echo), each) for each in range(3)]
+    return [world.scheduler.start(fan(3, echo), each) for each in range(3)]
 
 
 STATES = {
-    "waiting for a future": lambda world: world.driver.start(fan(3, stuck), 1),
-    "with deadlines": lambda world: world.driver.start(fan(3, stuck, **timed(3600.0)), 1),
-    "in a turn's queue": lambda world: world.driver.start(fan(3, lambda value: asyncio.sleep(0)), 1),
-    "in a thread": lambda world: world.driver.start(fan(3, lambda value: value), 1),
+    "waiting for a future": lambda world: world.scheduler.start(fan(3, stuck), 1),
+    "with deadlines": lambda world: world.scheduler.start(fan(3, stuck, **timed(3600.0)), 1),
+    "in a turn's queue": lambda world: world.scheduler.start(fan(3, lambda value: asyncio.sleep(0)), 1),
+    "in a thread": lambda world: world.scheduler.start(fan(3, lambda value: value), 1),
     "waiting for a slot": blocked,
-    "never driven": lambda world: world.driver.prepare(line(echo), 1),
-    "held by itself": lambda world: world.driver.start(line(stuck), [world]),
+    "never driven": lambda world: world.scheduler.prepare(line(echo), 1),
+    "held by itself": lambda world: world.scheduler.start(line(stuck), [world]),
 }
 
 
@@ -68,8 +68,8 @@ def test_a_dropped_driver_is_collected_with_what_was_under_way(state: str, facto
         STATES[state](world)  # type: ignore[no-untyped-call]
         if state != "in a turn's queue":
             await turns()
-        assert world.driver.live >= 1
-        return weakref.ref(world), [weakref.ref(run) for run in world.driver.runs_known()]
+        assert world.scheduler.live >= 1
+        return weakref.ref(world), [weakref.ref(run) for run in world.scheduler.runs_known()]
 
     world, runs = loop.run_until_complete(main())
     loop.close()
@@ -88,7 +88,7 @@ def test_what_is_under_way_is_not_collected_while_the_loop_knows_it() -> None:
             await asyncio.sleep(0.001)
             done.append(value)
 
-        World().driver.start(fan(3, step, **timed(9.0)), 5)
+        World().scheduler.start(fan(3, step, **timed(9.0)), 5)
         for _ in range(50):
             gc.collect()
             await asyncio.sleep(0.0005)
@@ -111,12 +111,12 @@ def test_a_collection_at_every_chance() -> None:
         gc.set_threshold(1, 1, 1)
         try:
             for plan in (line(step, echo, step), fan(5, step, **timed(3600.0)), fan(4, lambda value: [value])):
-                for held in [world.driver.start(plan, [each]) for each in range(3)]:
+                for held in [world.scheduler.start(plan, [each]) for each in range(3)]:
                     await world.finished(held)
         finally:
             gc.set_threshold(*threshold)
-        driver = world.driver
-        assert (driver.running, driver.live, len(driver.timers), len(driver.queue)) == (0, 0, 0, 0)
+        scheduler = world.scheduler
+        assert (scheduler.running, scheduler.live, len(scheduler.timers), len(scheduler.queue)) == (0, 0, 0, 0)
 
     on_loop(main())
 
@@ -175,7 +175,7 @@ def test_collection_in_the_middle_of_a_constructor():
         loop = asyncio.new_event_loop()
         try:
             for _ in range(50):
-                Driver(loop, table=StatusTable(8), handler=None)
+                Scheduler(loop, table=StatusTable(8), handler=None)
         finally:
             loop.close()
 

@@ -1,4 +1,4 @@
-"""Driver and Run: exceptions, callbacks and requests in the middle of a change.
+"""Scheduler and Run: exceptions, callbacks and requests in the middle of a change.
 
 Lives here: one test for each way in which state could drift or memory be used wrongly. Does not live here: storms of
 random requests (``test_stress.py``), what the garbage collector finds (``test_stress_garbage.py``).
@@ -16,7 +16,7 @@ import pytest
 from flow_core.core.plan import Flag, Kind
 from flow_core.core.run import Intent, Run
 from flow_core.core.task import Activity, StepTask
-from flow_core.status import Status
+from flow_core.model.status import Status
 from tests.aio import run as on_loop
 from tests.aio import run_virtual
 from tests.core.kit import Held, World, echo, fan, line, timed, turns
@@ -29,9 +29,9 @@ async def pause(value: Any) -> Any:
 
 def settled(world: World) -> None:
     """Nothing is left of what was done."""
-    driver = world.driver
-    assert (driver.running, driver.live, len(driver.queue), len(driver.blocked)) == (0, 0, 0, 0)
-    assert len(driver.timers) == 0
+    scheduler = world.scheduler
+    assert (scheduler.running, scheduler.live, len(scheduler.queue), len(scheduler.blocked)) == (0, 0, 0, 0)
+    assert len(scheduler.timers) == 0
 
 
 class Broken(World):
@@ -86,15 +86,15 @@ def test_a_handler_that_raises_ends_the_execution(at: str, error: BaseException,
     loop.set_exception_handler(lambda _, context: told.append(context))
     world = Broken(loop)
     world.at, world.error = at, error
-    world.driver.keep = 10
+    world.scheduler.keep = 10
     plan = line(step, echo, flags=Flag.FLAG_POLICY, policy=SimpleNamespace())
-    loop.call_soon(lambda: world.driver.start(plan, 1).watch())
+    loop.call_soon(lambda: world.scheduler.start(plan, 1).watch())
     for _ in range(5):
         try:
             loop.run_until_complete(turns(5))
         except KeyboardInterrupt:
             pass
-    (found,) = world.driver.runs_known()
+    (found,) = world.scheduler.runs_known()
     assert found.over and found.finished and not found.busy
     found.check()
     settled(world)
@@ -119,8 +119,8 @@ def test_a_step_after_a_compensation_is_an_attempt_again() -> None:
         world = World()
         policy = SimpleNamespace(call_of=lambda activity: (Kind.KIND_COROUTINE, 1, echo))
         run = await world.run(line(pause, policy=policy), 1)
-        held = world.driver.start(line(pause, policy=policy), 2)
-        world.driver.start_activity(held, 0, Activity.ACTIVITY_COMPENSATION, 5)
+        held = world.scheduler.start(line(pause, policy=policy), 2)
+        world.scheduler.start_activity(held, 0, Activity.ACTIVITY_COMPENSATION, 5)
         await world.finished(held)
         world.heard.clear()
         run = await world.run(line(pause), 3)
@@ -135,16 +135,16 @@ def test_a_thread_that_ends_twice_frees_one_slot() -> None:
         world = World()
         world.hold_threads = True
         for posts in (2, 3):
-            run = world.driver.start(line(lambda value: value), 1)
+            run = world.scheduler.start(line(lambda value: value), 1)
             task = world.submitted.pop()[0]
             for _ in range(posts):
-                world.driver.post_outcome(task, True, (1, 2))
+                world.scheduler.post_outcome(task, True, (1, 2))
             await world.finished(run)
-            world.driver.post_outcome(task, False, OSError())
+            world.scheduler.post_outcome(task, False, OSError())
             await turns()
             assert run.output(0) == (1, 2)
             settled(world)
-        assert world.driver.counters.snapshot()["late_outcomes"] == 2 + 3
+        assert world.scheduler.counters.snapshot()["late_outcomes"] == 2 + 3
 
     on_loop(main())
 
@@ -158,8 +158,8 @@ def test_a_pool_that_took_the_task_and_raised_frees_one_slot() -> None:
     async def main() -> None:
         world = Confused()
         with pytest.raises(KeyboardInterrupt):
-            world.driver.start(line(lambda value: value), 1)
-        world.driver.post_outcome(world.submitted[0][0], True, 1)
+            world.scheduler.start(line(lambda value: value), 1)
+        world.scheduler.post_outcome(world.submitted[0][0], True, 1)
         await turns()
         settled(world)
 
@@ -209,11 +209,11 @@ def test_a_future_that_can_not_be_cancelled_is_left() -> None:
         told: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
         world = World()
-        run = world.driver.start(fan(3, step), 4)
-        tasks = world.driver.cancel_tasks(run)
-        assert len(tasks) == len(told) == 3 and all(world.driver.detach(task) for task in tasks)
+        run = world.scheduler.start(fan(3, step), 4)
+        tasks = world.scheduler.cancel_tasks(run)
+        assert len(tasks) == len(told) == 3 and all(world.scheduler.detach(task) for task in tasks)
         run.abandon_all(Status.ABORTED)
-        world.driver.finish(run, Status.ABORTED)
+        world.scheduler.finish(run, Status.ABORTED)
         settled(world)
 
     run_virtual(main())
@@ -239,7 +239,7 @@ def test_a_future_that_raises_when_it_is_waited_for(error: type[BaseException]) 
 
     for function in (step, later):
         world = World(asyncio.new_event_loop())
-        world.loop.call_soon(world.driver.start, line(function), 1)
+        world.loop.call_soon(world.scheduler.start, line(function), 1)
         try:
             world.loop.run_until_complete(turns(10))
         except (KeyboardInterrupt, SystemExit):
@@ -252,13 +252,13 @@ def test_a_future_that_raises_when_it_is_waited_for(error: type[BaseException]) 
 def test_finishing_drops_what_is_under_way() -> None:
     async def main() -> None:
         world = World()
-        run = world.driver.start(fan(3, pause, **timed(60.0)), 1)
-        assert run.busy and len(world.driver.timers) == 3
-        world.driver.finish(run, Status.ABORTED)
-        assert world.driver.running == 0 and len(world.driver.timers) == 0
+        run = world.scheduler.start(fan(3, pause, **timed(60.0)), 1)
+        assert run.busy and len(world.scheduler.timers) == 3
+        world.scheduler.finish(run, Status.ABORTED)
+        assert world.scheduler.running == 0 and len(world.scheduler.timers) == 0
         await turns()
         settled(world)
-        assert not run.busy and world.driver.counters.snapshot()["late_outcomes"] == 3
+        assert not run.busy and world.scheduler.counters.snapshot()["late_outcomes"] == 3
 
     run_virtual(main())
 
@@ -270,7 +270,7 @@ def test_a_step_that_aborts_its_execution_is_cancelled_when_it_waits() -> None:
         world = World()
 
         async def step(run: Any) -> Any:
-            (found,) = world.driver.runs_known()
+            (found,) = world.scheduler.runs_known()
             found.ask(Intent.INTENT_ABORT)
             found.abandon_all(Status.ABORTED)
             try:
@@ -279,12 +279,12 @@ def test_a_step_that_aborts_its_execution_is_cancelled_when_it_waits() -> None:
                 seen.append(1)
                 raise
 
-        run = world.driver.start(line(step), 1)
+        run = world.scheduler.start(line(step), 1)
         await turns()
         assert seen == [1] and not run.busy
-        world.driver.cancel_tasks(run)
+        world.scheduler.cancel_tasks(run)
         if not run.over:
-            world.driver.finish(run, Status.ABORTED)
+            world.scheduler.finish(run, Status.ABORTED)
         settled(world)
 
     on_loop(main())
@@ -296,7 +296,7 @@ def test_the_last_act_of_an_execution_may_look_for_it() -> None:
         looked: list[Any] = []
 
         def died(_: Any) -> None:
-            looked.append((world.driver.runs_known(), [world.driver.lookup(0, each) for each in range(4)]))
+            looked.append((world.scheduler.runs_known(), [world.scheduler.lookup(0, each) for each in range(4)]))
 
         run = await world.run(line(echo), 1)
         watcher = weakref.ref(run, died)
@@ -314,7 +314,7 @@ def test_the_end_of_a_coroutine_object_may_start_an_execution() -> None:
             return value
 
         def died(_: Any) -> None:
-            started.append(world.driver.start(line(echo), 9))
+            started.append(world.scheduler.start(line(echo), 9))
 
         def watched(value: Any) -> Any:
             coroutine = plain(value)
@@ -337,8 +337,8 @@ def test_a_wall_clock_that_raises_takes_no_row() -> None:
 
         world = World(wall=wall)
         with pytest.raises(OSError, match=r"^$"):
-            world.driver.start(line(echo), 1)
-        assert len(world.table) == 0 and world.driver.runs_known() == []
+            world.scheduler.start(line(echo), 1)
+        assert len(world.table) == 0 and world.scheduler.runs_known() == []
         settled(world)
 
     on_loop(main())
@@ -348,11 +348,11 @@ def test_rows_that_others_took_are_nobodys_run() -> None:
     async def main() -> None:
         world = World()
         run = await world.run(line(echo), 1)
-        row, words = world.table.acquire(), world.driver.lookup(0, 1)
-        assert words is run and world.driver.lookup(row, 1) is None and world.driver.runs_known() == [run]
+        row, words = world.table.acquire(), world.scheduler.lookup(0, 1)
+        assert words is run and world.scheduler.lookup(row, 1) is None and world.scheduler.runs_known() == [run]
         del run, words
         again = world.table.acquire()
-        assert again == 0 and world.driver.lookup(0, 2) is None and world.driver.runs_known() == []
+        assert again == 0 and world.scheduler.lookup(0, 2) is None and world.scheduler.runs_known() == []
 
     on_loop(main())
 
@@ -374,10 +374,10 @@ def test_the_loop_is_closed_while_threads_work() -> None:
     loop = asyncio.new_event_loop()
     world = World(loop)
     world.hold_threads = True
-    loop.call_soon(lambda: world.driver.start(fan(3, lambda value: value), 1))
+    loop.call_soon(lambda: world.scheduler.start(fan(3, lambda value: value), 1))
     loop.run_until_complete(turns())
     loop.close()
     for task, _, _ in world.submitted:
         with pytest.raises(RuntimeError, match="closed"):
-            world.driver.post_outcome(task, True, 1)
-    assert isinstance(world.driver.runs_known()[0], Held)
+            world.scheduler.post_outcome(task, True, 1)
+    assert isinstance(world.scheduler.runs_known()[0], Held)

@@ -1,4 +1,4 @@
-"""Driver, Run and Plan: calls that make no sense are refused before they touch memory.
+"""Scheduler, Run and Plan: calls that make no sense are refused before they touch memory.
 
 Lives here: foreign runs, numbers out of range. Does not live here: the same for graphs (``test_graph.py``).
 """
@@ -14,8 +14,8 @@ from flow_core.core.graph import Graph
 from flow_core.core.plan import Kind, Plan
 from flow_core.core.run import Run
 from flow_core.errors import InternalError
-from flow_core.status import Status
-from flow_core.step import Step
+from flow_core.model.status import Status
+from flow_core.model.step import Step
 from tests.aio import run as on_loop
 from tests.core.kit import World, echo, line
 
@@ -29,18 +29,22 @@ def test_runs_of_others_are_refused() -> None:
     async def main() -> None:
         world = World()
         run = Run(line(echo), 1)
-        for call in (world.driver.launch, world.driver.go_on, lambda r: world.driver.finish(r, Status.SUCCESS)):
+        for call in (
+            world.scheduler.launch,
+            world.scheduler.go_on,
+            lambda r: world.scheduler.finish(r, Status.SUCCESS),
+        ):
             with pytest.raises(ValueError, match="not made by"):
                 call(run)
         with pytest.raises(ValueError, match="not made by"):
-            world.driver.start_activity(run, 0, 1, None)
-        mine = world.driver.start(line(pause), 1)
+            world.scheduler.start_activity(run, 0, 1, None)
+        mine = world.scheduler.start(line(pause), 1)
         with pytest.raises(IndexError):
-            world.driver.start_activity(mine, 1, 1, None)
+            world.scheduler.start_activity(mine, 1, 1, None)
         with pytest.raises(ValueError, match="no lane"):
-            world.driver.start(line(echo), 1, lane=4)
+            world.scheduler.start(line(echo), 1, lane=4)
         await world.finished(mine)
-        assert (world.driver.running, world.driver.live) == (0, 0)
+        assert (world.scheduler.running, world.scheduler.live) == (0, 0)
 
     on_loop(main())
 

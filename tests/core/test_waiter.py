@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flow_core.core.waiter import Waiter
-from flow_core.status import Status
+from flow_core.model.status import Status
 from tests.aio import run, run_virtual
 from tests.core.kit import World, echo, fan, line, turns
 
@@ -28,8 +28,8 @@ class Door:
 
 
 async def waiting(world: World, body: Any) -> tuple[Any, Waiter]:
-    started = world.driver.start(line(body, echo), 1)
-    waiter = world.driver.waiter(started)
+    started = world.scheduler.start(line(body, echo), 1)
+    waiter = world.scheduler.waiter(started)
     assert waiter is not None
     return started, waiter
 
@@ -63,7 +63,7 @@ def test_what_ends_in_a_task_is_told_in_the_next_turn() -> None:
         task = asyncio.ensure_future(_note(waiter, order, "caller"))
         await turns()
         execution.abandon_all(Status.STOPPED)
-        world.driver.finish(execution, Status.STOPPED)
+        world.scheduler.finish(execution, Status.STOPPED)
         order.append("who ended it")  # a task is current: another one can't go on inside of it
         await task
         assert order == ["who ended it", "caller"]
@@ -190,9 +190,9 @@ def test_no_turn_is_scheduled_for_what_the_budget_has_room_for() -> None:
             return value
 
         await world.run(fan(3, pause))
-        before = world.driver.turns
+        before = world.scheduler.turns
         for _ in range(100):
             await world.run(line(pause, echo), 1)
-        assert world.driver.turns - before <= 1
+        assert world.scheduler.turns - before <= 1
 
     run_virtual(main())

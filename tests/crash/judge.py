@@ -9,8 +9,16 @@ Lives here: the rules. Does not live here: where things are read (``places.py``,
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from flow_core.records import AttemptFailed, Compensated, ExecutionEnded, ExecutionStarted, Paused, Resumed, StepEnded
-from flow_core.status import Status
+from flow_core.model.records import (
+    AttemptFailed,
+    Compensated,
+    ExecutionEnded,
+    ExecutionStarted,
+    Paused,
+    Resumed,
+    StepEnded,
+)
+from flow_core.model.status import Status
 from tests.crash.flows import DOOMED, SHAPES, tokens
 
 ATTEMPT, FALLBACK, COMPENSATION = range(3)

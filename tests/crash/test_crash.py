@@ -6,7 +6,7 @@ import pytest
 
 from flow_core import Flow, FlowExecuteOperation, Step
 from flow_core.errors import StoreUnavailable
-from flow_core.records import Change
+from flow_core.model.revisions import Change
 from flow_core.stores import MemoryStore
 from tests.aio import run_virtual
 from tests.crash.faults import FAULTS, one_fault

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from flow_core.records import AttemptFailed, Compensated, ExecutionEnded, Paused, StepEnded
-from flow_core.status import Status
+from flow_core.model.records import AttemptFailed, Compensated, ExecutionEnded, Paused, StepEnded
+from flow_core.model.status import Status
 from tests.crash.flows import SHAPES
 from tests.crash.judge import KINDS, Judge, Tally, stored
 from tests.crash.ledger import Ledger

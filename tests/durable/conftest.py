@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from flow_core.core.driver import Driver
-from flow_core.stores.base import Store
+from flow_core.core.scheduler import Scheduler
+from flow_core.model.store import Store
 from tests.aio import VirtualLoop
 from tests.durable.kit import utc
 from tests.stores.faulty import Faulty
@@ -15,8 +15,8 @@ Store.register(Faulty)
 
 @pytest.fixture(autouse=True)
 def one_clock(monkeypatch):
-    def driver(loop, **options):
-        return Driver(loop, wall=utc, **options) if isinstance(loop, VirtualLoop) else Driver(loop, **options)
+    def scheduler(loop, **options):
+        return Scheduler(loop, wall=utc, **options) if isinstance(loop, VirtualLoop) else Scheduler(loop, **options)
 
-    monkeypatch.setattr("flow_core.runtime.executor.Driver", driver)
+    monkeypatch.setattr("flow_core.runtime.executor.Scheduler", scheduler)
     assert asyncio  # the loop's time is what `utc` reads

@@ -11,8 +11,8 @@ from collections import Counter
 from typing import Any
 
 from flow_core import Executor, Flow, Retry, Step
-from flow_core.records import ExecutionEnded, StepEnded
-from flow_core.status import Status
+from flow_core.model.records import ExecutionEnded, StepEnded
+from flow_core.model.status import Status
 from flow_core.stores import MemoryStore
 from tests.aio import run_virtual
 from tests.runtime.kit import turns
@@ -53,16 +53,16 @@ class Dead(Exception):
 def crash(flow: Flow) -> None:
     """The process of ``flow`` is killed: nothing of it goes on, nothing more of it is written."""
     executor: Any = flow.executor
-    keeper, driver, dead = executor._keeper, executor._driver, Dead()
+    keeper, scheduler, dead = executor._keeper, executor._scheduler, Dead()
     keeper.closed = True
     for task in [*keeper._tasks, keeper._tenure._heart, flow._retaining]:
         if task is not None:
             task.cancel()
     keeper.journal.close(dead)
-    for run in driver.runs_known():
+    for run in scheduler.runs_known():
         if not run.over:
             executor.performer.drop(run, dead)
-    driver.close()
+    scheduler.close()
     executor._guard.cancel()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flow_core import Retry, Status, Step
-from flow_core.records import Compensated, ExecutionEnded, StepEnded
+from flow_core.model.records import Compensated, ExecutionEnded, StepEnded
 from tests.durable.kit import Calls, outcomes, statuses
 
 __all__ = ["check_order", "order"]

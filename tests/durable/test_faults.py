@@ -10,7 +10,7 @@ import pytest
 
 from flow_core import Status, Step
 from flow_core.errors import Conflict, ExecutorStopped, LeaseLost, StoreUnavailable
-from flow_core.records import StepEnded
+from flow_core.model.records import StepEnded
 from tests.durable.kit import Calls, chain, flow_on, memory, outcomes, play, until
 from tests.durable.order import check_order, order
 from tests.runtime.kit import turns

@@ -6,7 +6,7 @@ import pytest
 
 from flow_core import Status, Step
 from flow_core.errors import StepTimeout
-from flow_core.records import ExecutionEnded, ExecutionStarted, Paused, StepEnded, StepStarted
+from flow_core.model.records import ExecutionEnded, ExecutionStarted, Paused, StepEnded, StepStarted
 from tests.durable.kit import Calls, Held, chain, flow_on, play
 from tests.runtime.kit import turns
 

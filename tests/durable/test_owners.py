@@ -7,7 +7,7 @@ import pytest
 import flow_core
 from flow_core import Executor, FlowExecuteOperation, Retry, Status, Step, blocking
 from flow_core.errors import ExecutionStopped, InvalidOption, LeaseLost, StoreUnavailable
-from flow_core.records import AttemptFailed, StepEnded
+from flow_core.model.records import AttemptFailed, StepEnded
 from tests.durable.kit import Calls, Held, again, chain, crash, flow_on, memory, outcomes, play, started, until
 
 

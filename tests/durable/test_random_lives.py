@@ -11,7 +11,7 @@ import pytest
 
 from flow_core import Fallback, Retry, Status, Step
 from flow_core.errors import IllegalMove, LeaseLost
-from flow_core.records import Compensated, Ending, ExecutionEnded, StepEnded
+from flow_core.model.records import Compensated, Ending, ExecutionEnded, StepEnded
 from tests.durable.kit import crash, flow_on, memory, outcomes, play
 from tests.stores.faulty import Faulty
 

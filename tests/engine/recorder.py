@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flow_core.codec import encode_outcome
 from flow_core.core.run import Intent
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
-from flow_core.engine.execution import Machine
+from flow_core.engine.machine import Machine
 from flow_core.engine.replay import Replayed, replay
-from flow_core.records import (
+from flow_core.model.payload import encode_outcome
+from flow_core.model.records import (
     AttemptFailed,
     Compensated,
     Ending,
@@ -29,7 +29,7 @@ from flow_core.records import (
     StepEnded,
     StepStarted,
 )
-from flow_core.status import Status
+from flow_core.model.status import Status
 from tests.engine.script import RecordingRun, Script
 
 __all__ = ["AHEAD", "Recorded", "error_of"]

@@ -23,10 +23,10 @@ from flow_core.core.task import Activity
 from flow_core.engine import events as e
 from flow_core.engine.bindings import Bindings
 from flow_core.engine.definition import Definition
-from flow_core.engine.execution import Machine
+from flow_core.engine.machine import Machine
 from flow_core.errors import StepTimeout
-from flow_core.status import MOVES, TERMINAL, Status
-from flow_core.step import Step
+from flow_core.model.status import MOVES, TERMINAL, Status
+from flow_core.model.step import Step
 
 __all__ = ["FALLBACK", "UNDO", "RecordingRun", "Script", "bindings_of", "moves_seen", "plan_of", "work"]
 

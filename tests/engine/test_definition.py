@@ -17,7 +17,7 @@ from flow_core.errors import (
     UnknownStep,
     UnresolvedSteps,
 )
-from flow_core.step import ALL, Step
+from flow_core.model.step import ALL, Step
 from tests.engine.script import work
 
 

@@ -1,9 +1,9 @@
 """Flows as text."""
 
-from flow_core.engine.diagram import edges_of, to_dot, to_mermaid
-from flow_core.operation import LocalOperation
-from flow_core.status import Status
-from flow_core.step import ALL, Step
+from flow_core.catalog.diagram import edges_of, to_dot, to_mermaid
+from flow_core.model.operation import LocalOperation
+from flow_core.model.status import Status
+from flow_core.model.step import ALL, Step
 from tests.engine.script import work
 
 STEPS = [

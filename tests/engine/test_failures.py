@@ -14,10 +14,10 @@ from flow_core.errors import (
     StepFailed,
     StepTimeout,
 )
-from flow_core.operation import LocalOperation
-from flow_core.options import Fallback, OperationOptions, Retry
-from flow_core.status import Status
-from flow_core.step import Step
+from flow_core.model.operation import LocalOperation
+from flow_core.model.options import OperationOptions, Retry
+from flow_core.model.status import Status
+from flow_core.model.step import Fallback, Step
 from tests.engine.script import FALLBACK, Script, bindings_of, work
 
 FIXED = Retry(3, initial=10, factor=1, jitter="none")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from flow_core.status import Status
-from flow_core.step import ALL, Step
+from flow_core.model.status import Status
+from flow_core.model.step import ALL, Step
 from tests.engine.script import Script, bindings_of, work
 
 

@@ -7,9 +7,9 @@ not live here: single promises with an example each (`test_failures.py`, `test_r
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flow_core.options import Fallback, Retry
-from flow_core.status import TERMINAL, Status
-from flow_core.step import Step
+from flow_core.model.options import Retry
+from flow_core.model.status import TERMINAL, Status
+from flow_core.model.step import Fallback, Step
 from tests.engine.script import Script, bindings_of, plan_of, work
 
 PREDICATES = {"yes": lambda value: True, "no": lambda value: False}

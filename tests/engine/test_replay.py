@@ -7,12 +7,12 @@ with the rest of its life. Does not live here: single scenarios (`test_replay_mo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flow_core.engine.alarms import EXECUTION, RETRY, TOTAL
-from flow_core.engine.execution import Phase
-from flow_core.options import Retry
-from flow_core.records import AttemptFailed, Compensated, ExecutionEnded, StepEnded, StepStarted
-from flow_core.status import Status
-from flow_core.step import Step
+from flow_core.engine.machine import Phase
+from flow_core.engine.timers import EXECUTION, RETRY, TOTAL
+from flow_core.model.options import Retry
+from flow_core.model.records import AttemptFailed, Compensated, ExecutionEnded, StepEnded, StepStarted
+from flow_core.model.status import Status
+from flow_core.model.step import Step
 from tests.engine.recorder import Recorded
 from tests.engine.script import bindings_of, plan_of, work
 from tests.engine.test_random_days import PREDICATES, flows

@@ -5,12 +5,12 @@ Does not live here: random ones (`test_replay.py`).
 
 import pytest
 
-from flow_core.engine.execution import Phase
+from flow_core.engine.machine import Phase
 from flow_core.errors import Interrupted, RecordedError, StoreCorrupt
-from flow_core.options import Fallback, Retry
-from flow_core.records import StepEnded
-from flow_core.status import Status
-from flow_core.step import Step
+from flow_core.model.options import Retry
+from flow_core.model.records import StepEnded
+from flow_core.model.status import Status
+from flow_core.model.step import Fallback, Step
 from tests.engine.recorder import Recorded
 from tests.engine.script import FALLBACK, UNDO, work
 

@@ -6,12 +6,12 @@ import pytest
 
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
-from flow_core.engine.alarms import GRACE
-from flow_core.engine.execution import Phase
+from flow_core.engine.machine import Phase
+from flow_core.engine.timers import GRACE
 from flow_core.errors import ExecutionAborted, ExecutionStopped, ExecutionTimeout, IllegalMove, StepFailed
-from flow_core.options import Retry
-from flow_core.status import MOVES, Status
-from flow_core.step import Step
+from flow_core.model.options import Retry
+from flow_core.model.status import MOVES, Status
+from flow_core.model.step import Step
 from tests.engine.script import FALLBACK, UNDO, Script, bindings_of, moves_seen, work
 
 FIXED = Retry(3, initial=10, factor=1, jitter="none")

@@ -2,11 +2,10 @@
 
 import pytest
 
-from flow_core.engine.execution import Phase
+from flow_core.engine.machine import Phase
 from flow_core.errors import ExecutionAborted, ExecutionStopped, ExecutionTimeout, StepFailed
-from flow_core.options import Fallback
-from flow_core.status import Status
-from flow_core.step import Step
+from flow_core.model.status import Status
+from flow_core.model.step import Fallback, Step
 from tests.engine.script import FALLBACK, UNDO, Script, bindings_of, work
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from flow_core.errors import DecodeError, InvalidId, InvalidStep, NoReply, PayloadError, Permanent, Unavailable
+from flow_core.model.options import OperationOptions
 from flow_core.operations import (
     ClientCallOperation,
     ClientPublishOperation,
@@ -12,7 +13,6 @@ from flow_core.operations import (
     FlowExecuteOperation,
     OperationRegistry,
 )
-from flow_core.options import OperationOptions
 from flow_core.proto import flow_pb2 as pb
 from flow_core.pubsub import MemoryPubSubClient
 from flow_core.rpc import MemoryRpcClient

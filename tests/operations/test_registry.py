@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from flow_core.errors import DuplicateOperation, InvalidId, InvalidStep, UnknownOperation
-from flow_core.operation import Operation
+from flow_core.model.operation import Operation
 from flow_core.operations import LocalOperation, OperationRegistry
 from tests.plugin_kit import Installer
 
@@ -34,7 +34,7 @@ def plugins(tmp_path, monkeypatch):
 
 
 PLUGIN = """
-from flow_core.operation import Operation
+from flow_core.model.operation import Operation
 class Ship(Operation):
     type = "ship"
     async def execute(self, ctx, data):

@@ -4,6 +4,8 @@ import string
 
 from hypothesis import strategies as st
 
+from flow_core.model.options import OperationOptions, Retry
+from flow_core.model.step import ALL, REQUEST, Fallback, Step
 from flow_core.operations import (
     ClientCallOperation,
     ClientPublishOperation,
@@ -11,8 +13,6 @@ from flow_core.operations import (
     FlowExecuteOperation,
     LocalOperation,
 )
-from flow_core.options import Fallback, OperationOptions, Retry
-from flow_core.step import ALL, REQUEST, Step
 
 ids = st.text(string.ascii_letters + string.digits + "._:-", min_size=1, max_size=12)
 addresses = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=12)

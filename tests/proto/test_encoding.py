@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flow_core.errors import DecodeError, EncodeError, UnknownOperation
-from flow_core.operation import LocalOperation, Operation
+from flow_core.model.operation import LocalOperation, Operation
+from flow_core.model.options import OperationOptions, Retry
+from flow_core.model.step import ALL, Fallback, Step
 from flow_core.operations import ClientCallOperation, EmptyOperation, OperationRegistry
-from flow_core.options import Fallback, OperationOptions, Retry
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.encoding import decode_step, decode_steps, encode_operation, encode_step, encode_steps
-from flow_core.step import ALL, Step
 from tests.proto.strategies import operations, steps, work
 
 REGISTRY = OperationRegistry()

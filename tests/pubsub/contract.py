@@ -12,7 +12,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from flow_core.errors import AdapterError, InvalidOption, NoReply, PayloadError, Unavailable
-from flow_core.limits import MAX_PAYLOAD
+from flow_core.model.ids import MAX_PAYLOAD
 from flow_core.pubsub import PubSubClient
 
 

@@ -7,8 +7,8 @@ import pytest
 
 CLIENTS = [
     ("flow_core.pubsub.nats", "NatsPubSubClient", "nats://h", "nats", "nats"),
-    ("flow_core.pubsub.redis", "RedisPubSubClient", "redis://h", "redis", "redis"),
-    ("flow_core.pubsub.rabbitmq", "RabbitMqPubSubClient", "amqp://h", "aio_pika", "rabbitmq"),
+    ("flow_core.pubsub.redis.client", "RedisPubSubClient", "redis://h", "redis", "redis"),
+    ("flow_core.pubsub.rabbitmq.client", "RabbitMqPubSubClient", "amqp://h", "aio_pika", "rabbitmq"),
     ("flow_core.rpc.nats", "NatsRpcClient", "nats://h", "nats", "nats"),
 ]
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 import pytest
 
 from flow_core.errors import AdapterError, FlowError, NoReply, PayloadError, Permanent, Unavailable
-from flow_core.limits import MAX_PAYLOAD
+from flow_core.model.ids import MAX_PAYLOAD
 from flow_core.rpc import RpcClient, RpcStatistics
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from flow_core import ClientCallOperation, Flow, Step
 from flow_core.errors import InvalidOption, RegistrationError, TargetRefused, Unavailable
+from flow_core.net.egress import Targets
 from flow_core.rpc import Clients, MemoryRpcClient, RpcStatistics
-from flow_core.rpc.clients import client_of
 from flow_core.rpc.grpc import GrpcRpcClient
 from flow_core.rpc.http import HttpRpcClient
-from flow_core.targets import Targets
+from flow_core.rpc.router import client_of
 from flow_core.urls import rpc_client
 from tests.aio import run, run_virtual
 from tests.plugin_kit import Installer

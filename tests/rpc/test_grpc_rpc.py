@@ -15,9 +15,9 @@ from flow_core.errors import (
     Rejected,
     Unavailable,
 )
-from flow_core.limits import MAX_PAYLOAD
+from flow_core.model.ids import MAX_PAYLOAD
+from flow_core.net.tls import Tls
 from flow_core.rpc.grpc import STATUSES, GrpcRpcClient
-from flow_core.rpc.tls import Tls
 from tests.aio import run
 from tests.rpc.contract import echo
 from tests.rpc.network import GRPC

@@ -12,7 +12,7 @@ from flow_core.errors import (
     Rejected,
     Unavailable,
 )
-from flow_core.limits import MAX_PAYLOAD
+from flow_core.model.ids import MAX_PAYLOAD
 from flow_core.rpc.http import HttpStatus, error_of
 from tests.rpc.network import HTTP, buy
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from flow_core.errors import AdapterError, InvalidOption, NoReply, Permanent, Rejected, Unavailable
+from flow_core.net.tls import Tls
 from flow_core.rpc.http import HttpRpcClient
-from flow_core.rpc.tls import Tls
 from tests.aio import run
 from tests.rpc.contract import Never, echo
 from tests.rpc.network import HTTP

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from flow_core.errors import NoReply, NotServed, Rejected, Unavailable
-from flow_core.rpc.tls import Tls
+from flow_core.net.tls import Tls
 from tests.aio import run
 from tests.rpc.contract import Never, RpcContract, echo
 from tests.rpc.network import NETWORKS, NetworkSetup, buy

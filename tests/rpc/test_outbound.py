@@ -7,10 +7,10 @@ import grpc
 import pytest
 
 from flow_core.errors import AdapterError, InvalidOption, TargetRefused, Unavailable
+from flow_core.net.egress import Address, Targets
+from flow_core.net.resolve import resolve
+from flow_core.net.tls import Tls
 from flow_core.rpc.grpc import GrpcRpcClient
-from flow_core.rpc.resolve import resolve
-from flow_core.rpc.tls import Tls
-from flow_core.targets import Address, Targets
 from tests.aio import run
 from tests.rpc.contract import echo
 from tests.rpc.network import NETWORKS

@@ -10,7 +10,7 @@ import pytest
 import flow_core
 from flow_core import Execution, Executor, Flow, FlowExecuteOperation, Operation, Retry, Status, Step, StepContext
 from flow_core.errors import ExecutionAborted, InvalidOption, LimitExceeded, StepFailed, UnknownFlow
-from flow_core.limits import MAX_NESTING
+from flow_core.model.ids import MAX_NESTING
 from flow_core.pubsub.memory import MemoryPubSubClient
 from flow_core.rpc.memory import MemoryRpcClient
 from tests.aio import run_virtual

@@ -14,7 +14,7 @@ import pytest
 import flow_core
 from flow_core import Execution, Executor, Flow, Retry, Status, Step
 from flow_core.errors import InvalidOption, StepFailed, UnknownExecution, UnknownStep
-from flow_core.records import Page
+from flow_core.model.records import Page
 from tests.aio import run_virtual
 from tests.runtime.kit import Gate, chain, echo, handles, turns
 
@@ -194,7 +194,9 @@ def test_a_hundred_thousand_executions_leave_no_more_than_keep() -> None:
             assert len((await flow.executor.list(limit=1000)).items) == 100
             gc.collect()
             ours = [
-                one for one in gc.get_objects() if isinstance(one, Execution) and one.driver is flow.executor.driver
+                one
+                for one in gc.get_objects()
+                if isinstance(one, Execution) and one.scheduler is flow.executor.scheduler
             ]
             assert len(ours) <= 101
             assert flow.executor.statistics().executions_ended == 100_000

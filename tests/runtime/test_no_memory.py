@@ -17,7 +17,7 @@ import pytest
 import flow_core
 from flow_core import ExecutorOptions, Status
 from flow_core.engine import events as e
-from flow_core.runtime.performer import Performer
+from flow_core.runtime.commands import Performer
 
 SCRIPT = """
 import _testcapi, asyncio
@@ -74,7 +74,7 @@ def test_no_memory_while_an_execution_is_created():
 def test_a_command_that_fails_does_not_take_those_behind_it_along():
     done: list[Any] = []
 
-    class FakeDriver:
+    class FakeScheduler:
         def set_timer(self, delay: float, key: int) -> int:
             return 0
 
@@ -85,7 +85,7 @@ def test_a_command_that_fails_does_not_take_those_behind_it_along():
             done.append(status)
 
     performer = Performer(ExecutorOptions(), lambda: None)
-    performer.driver = cast(Any, FakeDriver())
+    performer.scheduler = cast(Any, FakeScheduler())
     run = cast(Any, object())
     timer = ("execution", 0)
     performer._perform(run, [e.SetTimer(timer, 1.0)])

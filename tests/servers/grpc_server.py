@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 
 from flow_core.errors import Permanent
-from flow_core.limits import MAX_PAYLOAD
+from flow_core.model.ids import MAX_PAYLOAD
 
 ROOM = 4 * MAX_PAYLOAD
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from aiohttp import web
 
 from flow_core.errors import Permanent
-from flow_core.limits import MAX_PAYLOAD
+from flow_core.model.ids import MAX_PAYLOAD
 
 
 class HttpServer:

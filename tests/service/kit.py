@@ -15,9 +15,9 @@ import grpc.aio
 
 from flow_core.errors import AuthError, QuotaExceeded, Unauthenticated
 from flow_core.rpc import Tls
-from flow_core.service.guard import Guard
-from flow_core.service.key_file import KeyFile
-from flow_core.service.keys import KeyRing
+from flow_core.service.security.guard import Guard
+from flow_core.service.security.key_file import KeyFile
+from flow_core.service.security.keys import KeyRing
 
 
 class Clock:

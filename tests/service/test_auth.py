@@ -9,11 +9,11 @@ import pytest
 
 from flow_core.errors import InvalidId, InvalidOption, PermissionDenied, QuotaExceeded, Unauthenticated
 from flow_core.proto import flow_pb2 as pb
-from flow_core.service import auth
-from flow_core.service.auth import KeyGuard, read_certificates
-from flow_core.service.guard import OpenGuard, Principal
-from flow_core.service.key_file import KeyFile
-from flow_core.service.limits import Limits
+from flow_core.service.security import key_guard as auth
+from flow_core.service.security.guard import OpenGuard, Principal
+from flow_core.service.security.key_file import KeyFile
+from flow_core.service.security.key_guard import KeyGuard, read_certificates
+from flow_core.service.security.quotas import Limits
 from tests.aio import run, run_virtual
 from tests.service.kit import Clock, Context, add_key, guarded_server, whoami
 

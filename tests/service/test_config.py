@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from flow_core.cli.settings import DEFAULT_URL, ClientSettings, ServeSettings, duration, load, names, read_key
 from flow_core.errors import InvalidOption
-from flow_core.service.config import DEFAULT_URL, ClientSettings, ServeSettings, duration, load, names, read_key
-from flow_core.service.limits import Limits
-from flow_core.service.secret import Secret
+from flow_core.model.secret import Secret
+from flow_core.service.security.quotas import Limits
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

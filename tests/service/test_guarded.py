@@ -12,9 +12,9 @@ import pytest
 from flow_core import ClientCallOperation, Flow, Step, connect
 from flow_core.errors import PermissionDenied, QuotaExceeded, Unauthenticated
 from flow_core.operations import EmptyOperation
-from flow_core.service.auth import KeyGuard
-from flow_core.service.key_file import KeyFile
-from flow_core.service.limits import Limits, steps_owned
+from flow_core.service.security.key_file import KeyFile
+from flow_core.service.security.key_guard import KeyGuard
+from flow_core.service.security.quotas import Limits, steps_owned
 from flow_core.service.server import FlowServer
 from tests.aio import run
 from tests.service.kit import Clock, add_key

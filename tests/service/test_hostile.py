@@ -8,9 +8,9 @@ import grpc
 import grpc.aio
 import pytest
 
-from flow_core.limits import MAX_PAYLOAD
+from flow_core.model.ids import MAX_PAYLOAD
 from flow_core.proto import flow_pb2 as pb
-from flow_core.service.methods import METHODS
+from flow_core.proto.methods import METHODS
 from tests import aio
 from tests.service.loopback import local, serving
 

@@ -15,11 +15,11 @@ from dataclasses import replace
 
 import pytest
 
-import flow_core.service.keys as module
+import flow_core.service.security.keys as module
 from flow_core.errors import InvalidId, InvalidOption
-from flow_core.service.key_file import LOOK_AGAIN, KeyFile
-from flow_core.service.keys import Key, KeyRing
-from flow_core.service.secret import Secret
+from flow_core.model.secret import Secret
+from flow_core.service.security.key_file import LOOK_AGAIN, KeyFile
+from flow_core.service.security.keys import Key, KeyRing
 
 NOW = 1_000_000.0
 DAY = 86_400.0

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from flow_core.service.line import FREE, PART, TICK, Line
+from flow_core.service.server.throttle import FREE, PART, TICK, Line
 from tests.aio import run_virtual
 
 

@@ -3,11 +3,11 @@
 import pytest
 
 from flow_core.proto import flow_pb2 as pb
-from flow_core.service.executions import ExecutionMethods
-from flow_core.service.flows import FlowMethods
-from flow_core.service.methods import METHODS, SERVICES
-from flow_core.service.roles import VERBS
-from flow_core.service.watching import WatchMethods
+from flow_core.proto.methods import METHODS, SERVICES
+from flow_core.service.security.roles import VERBS
+from flow_core.service.server.executions import ExecutionMethods
+from flow_core.service.server.flows import FlowMethods
+from flow_core.service.server.watch import WatchMethods
 
 
 def described():

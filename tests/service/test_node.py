@@ -14,7 +14,7 @@ import pytest
 import flow_core
 from flow_core import Flow, Status, Step, connect, errors
 from flow_core.service.server import FlowServer
-from flow_core.service.serving import ServedClients
+from flow_core.service.workers.router import ServedClients
 from tests import aio
 from tests.service.loopback import until
 

@@ -13,9 +13,8 @@ pytest.importorskip("cyclopts")
 from flow_core import Flow, Step
 from flow_core.cli.serve import metrics_of
 from flow_core.errors import InvalidOption
-from flow_core.service import operations
-from flow_core.service.operations import Operations
-from flow_core.service.server import FlowServer
+from flow_core.service.server import FlowServer, health_http
+from flow_core.service.server.health_http import Operations
 from tests.aio import run
 
 
@@ -68,7 +67,7 @@ def test_metrics_are_those_of_the_executor():
 
 
 def test_a_loop_that_is_stuck_shows(monkeypatch):
-    monkeypatch.setattr(operations, "PATIENCE", 0.05)
+    monkeypatch.setattr(health_http, "PATIENCE", 0.05)
 
     async def scenario(server, url):
         told, asked = [], threading.Event()

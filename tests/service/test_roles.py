@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from flow_core.proto import flow_pb2 as pb
-from flow_core.service.auth import KeyGuard, read_certificates
-from flow_core.service.guard import Principal
-from flow_core.service.requests import foreign_calls, is_own, steps_added
-from flow_core.service.roles import ROLES, VERBS, decide
+from flow_core.service.security.guard import Principal
+from flow_core.service.security.key_guard import KeyGuard, read_certificates
+from flow_core.service.security.request_facts import foreign_calls, is_own, steps_added
+from flow_core.service.security.roles import ROLES, VERBS, decide
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 #: B: both what is its own and what is another's, o: its own only, -: neither.

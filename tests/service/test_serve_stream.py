@@ -7,8 +7,8 @@ import grpc.aio
 import pytest
 
 from flow_core import Step, errors
+from flow_core.client.channel import failure
 from flow_core.proto import flow_pb2 as pb
-from flow_core.service.channel import failure
 from tests.service.test_serving import CALL, play
 
 

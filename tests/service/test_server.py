@@ -14,9 +14,9 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from flow_core import ClientCallOperation, Flow, Status, Step, connect, errors
-from flow_core.service.auth import KeyGuard
-from flow_core.service.key_file import KeyFile
-from flow_core.service.methods import SERVICES
+from flow_core.proto.methods import SERVICES
+from flow_core.service.security.key_file import KeyFile
+from flow_core.service.security.key_guard import KeyGuard
 from flow_core.service.server import FlowServer
 from tests import aio
 from tests.service.kit import add_key
@@ -260,7 +260,7 @@ def test_a_killed_service_is_missed_at_once_and_its_successor_goes_on():
     aio.run(main())
 
 
-@pytest.mark.parametrize("what", ["flow_core.connect('grpc://127.0.0.1:1')", "import flow_core.service.server"])
+@pytest.mark.parametrize("what", ["flow_core.connect('grpc://127.0.0.1:1')", "import flow_core.service.server.server"])
 def test_without_grpcio_the_extra_is_named(what):
     code = (
         f"import sys; sys.modules['grpc'] = None\nimport flow_core\ntry:\n    {what}\nexcept ImportError as e: print(e)"

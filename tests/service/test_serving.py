@@ -6,7 +6,7 @@ import pytest
 
 from flow_core import ClientCallOperation, Executor, Fallback, Flow, Permanent, Status, Step, connect, errors
 from flow_core.rpc import MemoryRpcClient
-from flow_core.service.serving import ServedClients
+from flow_core.service.workers.router import ServedClients
 from tests import aio
 from tests.service.loopback import serving, until
 

@@ -6,7 +6,7 @@ import pytest
 
 from flow_core import errors
 from flow_core.errors import FlowError
-from flow_core.service.errors import STATUSES, details_of, error_of, info_of, status_of, trailers_of
+from flow_core.proto.errors import STATUSES, details_of, error_of, info_of, status_of, trailers_of
 
 ALL = [cls for cls in vars(errors).values() if inspect.isclass(cls) and issubclass(cls, FlowError)]
 #: What those want whose constructor wants more.

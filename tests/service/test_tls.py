@@ -9,12 +9,12 @@ import socket
 import pytest
 
 from flow_core.errors import InvalidOption
-from flow_core.service import binding
-from flow_core.service.auth import KeyGuard, read_certificates
-from flow_core.service.binding import check_binding, is_loopback
-from flow_core.service.guard import OpenGuard
-from flow_core.service.key_file import KeyFile
-from flow_core.service.tls import Reloader, ServerTls
+from flow_core.service.security import binding
+from flow_core.service.security.binding import check_binding, is_loopback
+from flow_core.service.security.guard import OpenGuard
+from flow_core.service.security.key_file import KeyFile
+from flow_core.service.security.key_guard import KeyGuard, read_certificates
+from flow_core.service.security.tls import Reloader, ServerTls
 from tests.aio import run
 from tests.servers.certificates import Certificates
 from tests.service.kit import add_key, channel_credentials, guarded_server, whoami

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from flow_core import ClientCallOperation, Flow, Step, errors
-from flow_core.options import Author
+from flow_core.model.options import Author
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.encoding import encode_step
 from tests import aio

@@ -8,7 +8,7 @@ import itertools
 import sys
 
 from flow_core.errors import LeaseLost, StoreUnavailable
-from flow_core.records import ExecutionStarted, StepEnded
+from flow_core.model.records import ExecutionStarted, StepEnded
 
 
 def store_of(place, *schema):

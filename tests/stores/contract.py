@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from flow_core.errors import Conflict, InvalidOption, LeaseLost, UnknownExecution
-from flow_core.records import (
+from flow_core.model.records import (
     AttemptFailed,
     Compensated,
     Ending,
@@ -22,7 +22,7 @@ from flow_core.records import (
     StepEnded,
     StepStarted,
 )
-from flow_core.status import Status
+from flow_core.model.status import Status
 
 WRONG = ErrorRecord("step_failed", "no way \u2013 \0", "ValueError")
 

@@ -8,9 +8,9 @@ import asyncio
 import pytest
 
 from flow_core.errors import Conflict, LeaseLost
-from flow_core.records import AttemptFailed, ExecutionStarted, Paused
-from flow_core.status import Status
-from flow_core.stores.base import Change
+from flow_core.model.records import AttemptFailed, ExecutionStarted, Paused
+from flow_core.model.revisions import Change
+from flow_core.model.status import Status
 from tests.stores.contract import done, end, start
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from flow_core.errors import Conflict, InvalidOption, LeaseLost, LimitExceeded, StoreUnavailable
-from flow_core.records import AttemptFailed, ErrorRecord, StepEnded
-from flow_core.stores import postgres_writer
-from flow_core.stores.base import Change
+from flow_core.model.records import AttemptFailed, ErrorRecord, StepEnded
+from flow_core.model.revisions import Change
+from flow_core.stores.postgres import writer as postgres_writer
 from tests.aio import run
 from tests.stores.contract import done, end, start
 

@@ -11,8 +11,8 @@ import pytest
 
 import flow_core
 from flow_core.errors import InternalError, StoreCorrupt, StoreFull, StoreTimeout, StoreUnavailable
-from flow_core.records import AttemptFailed
-from flow_core.stores.postgres_line import Address, translated
+from flow_core.model.records import AttemptFailed
+from flow_core.stores.postgres.connection import Address, translated
 from tests.aio import run
 from tests.stores.contract import done, start
 

@@ -137,6 +137,6 @@ def test_a_server_that_does_not_wait_for_its_disk_is_told_to(postgres, make_post
 
 
 def test_without_asyncpg_the_extra_is_named():
-    script = "import sys; sys.modules['asyncpg'] = None\nimport flow_core.stores.postgres"
+    script = "import sys; sys.modules['asyncpg'] = None\nimport flow_core.stores.postgres.store"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "ImportError: PostgresStore needs asyncpg: pip install 'flow-core[postgres]'" in ran.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from flow_core import Flow, Step
 from flow_core.errors import ForeignStore, StoreError, StoreUnavailable
-from flow_core.records import Epoch, ExecutionStarted
+from flow_core.model.records import Epoch, ExecutionStarted
 from flow_core.stores.sqlite import SqliteStore
 from tests.aio import run
 

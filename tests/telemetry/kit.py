@@ -63,8 +63,8 @@ def crash(flow: Flow) -> None:
         if task is not None:
             task.cancel()
     keeper.journal.close(dead)
-    for run in executor._driver.runs_known():
+    for run in executor._scheduler.runs_known():
         if not run.over:
             executor.performer.drop(run, dead)
-    executor._driver.close()
+    executor._scheduler.close()
     executor._guard.cancel()

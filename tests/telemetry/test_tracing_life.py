@@ -36,7 +36,7 @@ async def main():
     async with Flow() as flow:
         await flow.create_step("f", Step("a", lambda value: value))
         execution = await flow.execute("f")
-        assert execution.trace is None and execution.driver.tracer is None
+        assert execution.trace is None and execution.scheduler.tracer is None
 
 run(main())
 print(*[name for name in sys.modules if name.split(".")[0] in ("opentelemetry", "prometheus_client")])
@@ -101,7 +101,7 @@ def test_it_begins_and_ends_between_executions():
             stop()
             gate.set()
             await asyncio.gather(early, late)
-            assert early.trace is None and flow.executor.driver.tracer is None
+            assert early.trace is None and flow.executor.scheduler.tracer is None
             assert (await flow.execute("f")).trace is None
             await asyncio.sleep(1)
             assert spans.names == ["f", "f/a"]
@@ -171,8 +171,8 @@ def test_thousands_of_executions_leave_nothing_behind():
 
     def alive(flow: Flow) -> int:
         """Executions of this flow: other tests may have left some that a cycle or an error holds."""
-        driver = flow.executor.driver
-        return sum(isinstance(one, Execution) and one.driver is driver for one in gc.get_objects())
+        scheduler = flow.executor.scheduler
+        return sum(isinstance(one, Execution) and one.scheduler is scheduler for one in gc.get_objects())
 
     async def main() -> None:
         spans, counting = Spans(), Counting()

@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 
 from flow_core.errors import AdapterError, InvalidOption, NotServed, Unavailable
-from flow_core.limits import MAX_PAYLOAD
+from flow_core.model.ids import MAX_PAYLOAD
 from flow_core.rpc import RpcClient
 
 __all__ = ["UnixRpcClient", "serve"]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from flow_core.errors import InvalidOption
-from flow_core.records import Epoch, Record, to_json
+from flow_core.model.records import Epoch, Record, to_json
 from flow_core.stores import MemoryStore
 
 __all__ = ["AuditStore"]

@@ -1,0 +1,53 @@
+"""`ChangeFeed`: tells who listens what changed in the flows.
+
+Lives here: the listeners, and the streams made of them. Does not live here: the changes (``catalog.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from flow_core.model.revisions import RevisionChange
+
+__all__ = ["ChangeFeed"]
+
+
+class ChangeFeed:
+    """See the module. Each change is told once, in the order of the revisions of its flow."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[RevisionChange], None]] = []
+        #: Flow -> last revision that was told.
+        self._told: dict[str, int] = {}
+
+    def listen(self, listener: Callable[[RevisionChange], None]) -> Callable[[], None]:
+        """Call ``listener`` with every change from now on; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def tell(self, change: RevisionChange) -> None:
+        """Tell a change, unless it was told."""
+        if change.revision > self._told.get(change.flow, 0):
+            self._told[change.flow] = change.revision
+            for listener in tuple(self._listeners):
+                listener(change)
+
+    async def stream(
+        self, flow: str | None, since: int | None, past: Callable[[str | None], Awaitable[list[RevisionChange]]]
+    ) -> AsyncIterator[RevisionChange]:
+        """Changes of one flow or all, without end; with ``since`` those after that revision come first."""
+        queue: asyncio.Queue[RevisionChange] = asyncio.Queue()
+        silence = self.listen(queue.put_nowait)
+        try:
+            seen: dict[str, int] = {}
+            for change in [] if since is None else await past(flow):
+                if since is None or change.revision > since:
+                    seen[change.flow] = change.revision
+                    yield change
+            while True:
+                change = await queue.get()
+                if flow in (None, change.flow) and change.revision > seen.get(change.flow, 0):
+                    yield change
+        finally:
+            silence()

@@ -1,0 +1,34 @@
+"""Looking up a target's name, and checking every address that it has.
+
+Lives here: the look-up for targets that go through a `Targets`. Does not live here: the decision (``targets.py``), and
+the look-ups of trusted targets, which the libraries do themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from flow_core.errors import Unavailable
+from flow_core.net.egress import Address, Targets
+
+__all__ = ["resolve"]
+
+
+async def resolve(target: Address, targets: Targets) -> list[tuple[int, str]]:
+    """The (family, address) of the target, in the system's order of preference; all of them allowed.
+
+    Raises:
+        TargetRefused: its name, its port or one of its addresses is not allowed.
+        Unavailable: the name is not known now.
+    """
+    targets.check_name(target)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Unavailable(f"the name of {target} can't be looked up: {error.strerror or error}") from error
+    addresses = [(int(family), str(where[0])) for family, _, _, _, where in found]
+    if not addresses:
+        raise Unavailable(f"the name of {target} has no address")
+    targets.check_addresses(target, [address for _, address in addresses])
+    return addresses

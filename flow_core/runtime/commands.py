@@ -1,0 +1,300 @@
+"""`Performer`: the scheduler's handler. It feeds machines with what happened and performs what they command.
+
+Lives here: the loop event -> machine -> commands -> scheduler, child executions, watchers. Does not live here: any
+decision (``engine/execution.py``), any stepping of coroutines (``core/scheduler.pyx``).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from asyncio import CancelledError
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from flow_core.core.run import Intent
+from flow_core.core.scheduler import Scheduler
+from flow_core.core.task import Activity, StepTask
+from flow_core.engine import events as e
+from flow_core.engine.machine import Machine
+from flow_core.engine.timers import EXECUTION, TOTAL
+from flow_core.errors import InvalidOption, LimitExceeded, StepTimeout
+from flow_core.model.ids import MAX_NESTING
+from flow_core.model.status import Status
+from flow_core.model.transition import Transition
+from flow_core.runtime.context import StepContext
+from flow_core.runtime.history import note_failed_attempt
+from flow_core.runtime.thread_pool import WorkerPool
+
+if TYPE_CHECKING:
+    from flow_core.model.options import ExecutorOptions
+    from flow_core.runtime.execution import Execution
+
+__all__ = ["Performer"]
+
+#: As a plain number: a member of an enum costs more to compare, and this is asked with every call to the outside.
+ATTEMPT, COMPENSATION = int(Activity.ACTIVITY_ATTEMPT), int(Activity.ACTIVITY_COMPENSATION)
+
+#: What a step is after a failed attempt that is not its end: another follows, or its fallback runs, or has run.
+GOES_ON = frozenset({int(Status.PENDING), int(Status.RUNNING), int(Status.SUCCESS)})
+
+log = logging.getLogger("flow_core")
+log.addHandler(logging.NullHandler())
+
+
+class Performer:
+    """See the module.
+
+    Args:
+        options: of the executor: error_handler, workers, the flow for child executions.
+        room: called when an execution ended: somebody may wait for room in the queue.
+    """
+
+    scheduler: Scheduler  # set by the executor, which makes it with this handler
+
+    def __init__(self, options: ExecutorOptions, room: Callable[[], None]) -> None:
+        self.options = options
+        self.pool = WorkerPool(options.workers)
+        self.random = random.Random()
+        self._room = room
+        self._commands: deque[tuple[Execution, e.Command]] = deque()
+        self._performing = False
+        #: Contexts that threads hold, to tell them that their outcome is no longer wanted.
+        self._contexts: WeakKeyDictionary[StepTask, StepContext] = WeakKeyDictionary()
+        #: key of a timer in the scheduler -> whose it is.
+        self._timers: dict[int, tuple[Execution, e.Timer]] = {}
+        self._handles: dict[tuple[int, e.Timer], tuple[int, int]] = {}
+        self._next_key = 0
+        self.retries = 0
+
+    # --- from the scheduler -----------------------------------------------------------------------------------------
+
+    def step_started(self, run: Execution, step: int) -> None:
+        """A step with a policy starts an attempt."""
+        self.feed(run, e.StepStarted(step))
+
+    def step_succeeded(self, run: Execution, step: int) -> None:
+        """A step with a policy succeeded."""
+        if run.machine is not None:
+            self.feed(run, e.StepSucceeded(step))
+
+    def step_failed(self, run: Execution, step: int, error: BaseException) -> None:
+        """An attempt raised."""
+        self._report(error, run, step, Activity.ACTIVITY_ATTEMPT)
+        if run.trace is not None:
+            run.trace.failed(step, error)
+        before, began, now = run.attempt(step), run.times(step)[0], self.scheduler.time
+        self.feed(run, e.StepFailed(step, error, self.random.random()))
+        self.retries += run.attempt(step) != before
+        if run.step_status(step) in GOES_ON:
+            note_failed_attempt(run, step, before, began, now)
+
+    def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
+        """A fallback or a compensation is over."""
+        if not ok:
+            self._report(value, run, step, activity)
+        if run.trace is not None:
+            run.trace.activity_ended(step, activity, None if ok else value)
+        if activity == COMPENSATION:
+            status = Status.SUCCESS if ok else Status.FAILURE
+            run.note(Transition(f"{run.plan.items[step].id}.compensation", status, self.scheduler.time))
+        self.feed(run, e.ActivityEnded(step, activity, ok, value))
+
+    def settled(self, run: Execution) -> None:
+        """Every step has ended, not all of them plainly."""
+        self.feed(run, e.Settled())
+
+    def ended(self, run: Execution) -> None:
+        """The execution is over."""
+        if run.events is not None:
+            self.changed(run)
+        self._room()
+
+    def changed(self, run: Execution) -> None:
+        """A watched run went on."""
+        if run.events is not None:
+            for event in run.events:
+                event.set()
+
+    def submit(self, task: StepTask, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """A sync callable goes to the pool."""
+        if arguments and isinstance(arguments[0], StepContext):
+            self._contexts[task] = arguments[0]
+        self.pool.submit(self.scheduler, task, function, arguments)
+
+    def timer(self, key: int) -> None:
+        """A timer of a machine is due."""
+        found = self._timers.pop(key, None)
+        if found is not None:
+            run, timer = found
+            self._handles.pop((id(run), timer), None)
+            self.feed(run, e.TimerRang(timer))
+
+    def timeout_error(self, run: Execution, step: int, cause: BaseException | None) -> StepTimeout:
+        """The error of an attempt whose time is over."""
+        policy = run.plan.policies[step]
+        limits = {"timeout": policy.timeout, "total_timeout": policy.total_timeout}
+        shown = ", ".join(f"{name}={value}" for name, value in limits.items() if value is not None)
+        error = StepTimeout(
+            f"step {policy.step.id!r} of flow {run.plan.flow!r} took longer than allowed ({shown} s)",
+            flow=run.plan.flow, execution=run.id, step=policy.step.id, attempt=run.attempt(step),
+        )  # fmt: skip
+        error.__cause__ = cause
+        return error
+
+    # --- machine -------------------------------------------------------------------------------------------------
+
+    def machine_of(self, run: Execution) -> Machine:
+        """The machine of an execution, made when it is first needed."""
+        machine: Machine | None = run.machine
+        if machine is None:
+            options = run.options
+            if options is None:
+                machine = Machine(run)
+            else:
+                machine = Machine(run, retries=options.retries, rollback=options.rollback, timeout=options.timeout)
+            run.machine = machine
+        return machine
+
+    def begin(self, run: Execution) -> None:
+        """Set the timer of an execution that has a timeout."""
+        self._perform(run, self.machine_of(run).begin(self.scheduler.time))
+
+    def feed(self, run: Execution, event: e.Event) -> None:
+        """Hand an event to the machine and perform what it commands."""
+        if not run.over:
+            self._perform(run, self.machine_of(run).handle(event, self.scheduler.time))
+
+    async def recorded(self, run: Execution) -> None:
+        """Wait until everything that was decided about an execution is kept: nothing to wait for without a store."""
+
+    async def wait_for_end(self, runs: list[Execution]) -> None:
+        """Wait for the end of executions that were asked to stop."""
+        for run in runs:
+            await run.wait()
+
+    def _perform(self, run: Execution, commands: list[e.Command]) -> None:
+        """Perform commands in order. A command may end a step at once and so bring more: they queue up here."""
+        # No generator: CPython 3.12 and 3.13 crash when there is no memory for one.
+        self._commands.extend([(run, command) for command in commands])
+        if self._performing:
+            return
+        self._performing = True
+        failed: BaseException | None = None
+        while self._commands:
+            try:
+                self._do(*self._commands.popleft())
+            except BaseException as error:  # no memory: what comes behind must still be done, or a run never ends
+                failed = failed or error
+        self._performing = False
+        if failed is not None:
+            raise failed
+
+    def _do(self, run: Execution, command: e.Command) -> None:
+        match command:
+            case e.GoOn():
+                self.scheduler.go_on(run)
+            case e.StartActivity(step, activity, value):
+                self.scheduler.start_activity(run, step, activity, value)
+            case e.SetTimer(timer, delay):
+                self._set_timer(run, timer, delay)
+            case e.CancelTimer(timer):
+                self._cancel_timer(run, timer)
+            case e.CancelStep(step):
+                self.scheduler.expire(run, step)
+            case e.CancelTasks():
+                for task in self.scheduler.cancel_tasks(run):
+                    if task.get_coro() is None:
+                        self._let_go(task)
+            case e.DetachTasks():
+                for task in self.scheduler.cancel_tasks(run):
+                    self._let_go(task)
+                self.scheduler.go_on(run)
+            case e.Finish(status, error):
+                self._finish(run, status, error)
+
+    def _finish(self, run: Execution, status: Status, error: BaseException | None) -> None:
+        if error is not None and getattr(error, "execution", run) is None:
+            error.execution = run  # type: ignore[attr-defined]
+        self.scheduler.finish(run, status, error)
+
+    def _let_go(self, task: StepTask) -> None:
+        context = self._contexts.pop(task, None)
+        if context is not None:
+            context.revoke()
+        self.scheduler.detach(task)
+
+    def _set_timer(self, run: Execution, timer: e.Timer, delay: float) -> None:
+        self._next_key += 1
+        key = self._next_key
+        self._timers[key] = (run, timer)
+        self._handles[(id(run), timer)] = (key, self.scheduler.set_timer(delay, key))
+
+    def _cancel_timer(self, run: Execution, timer: e.Timer) -> None:
+        found = self._handles.pop((id(run), timer), None)
+        if found is not None:
+            key, handle = found
+            self.scheduler.cancel_timer(handle)
+            del self._timers[key]
+
+    # --- for contexts --------------------------------------------------------------------------------------------
+
+    def deadline(self, run: Execution, step: int, activity: int) -> float | None:
+        """The earliest deadline that holds for what a step does now, loop time: of the attempt, of all attempts, of the
+        execution, and of the step that waits for this execution."""
+        earliest = inf
+        attempt = activity == ATTEMPT  # the step's own limits are those of its attempts
+        if attempt:
+            policy = run.plan.policies.get(step)
+            if policy is not None and policy.timeout is not None:
+                started = run.times(step)[0]
+                if started is not None:
+                    earliest = started + policy.timeout
+        machine: Machine | None = run.machine
+        if machine is not None:
+            timers = machine.timers
+            earliest = min(earliest, timers.get(EXECUTION, inf))
+            if attempt:
+                earliest = min(earliest, timers.get((TOTAL, step), inf))
+        if run.caller is not None:
+            callers = run.caller.deadline
+            if callers is not None:
+                earliest = min(earliest, callers)
+        return None if earliest == inf else earliest
+
+    def client(self, run: Execution, kind: str) -> Any:
+        """The client an operation uses: the execution's, else the flow's. Raises InvalidOption when there is none."""
+        options, flow, found = run.options, self.options.flow, None
+        if options is not None and options.client is not None:
+            found = options.client.get(kind) if isinstance(options.client, dict) else options.client
+        if found is None and flow is not None:
+            found = getattr(flow, kind, None)
+        if found is None:
+            raise InvalidOption(f"no {kind} client", fix=f"pass Flow({kind}=...) or execute(client={{{kind!r}: ...}})")
+        return found
+
+    async def execute_child(self, caller: StepContext, flow: str, data: Any, step: str | None) -> Execution:
+        """Execute another flow for a step."""
+        if caller.depth + 1 > MAX_NESTING:
+            raise LimitExceeded(f"executions nest deeper than MAX_NESTING, {MAX_NESTING}", flow=flow)
+        if self.options.flow is None:
+            raise InvalidOption("this executor has no flow to find others in", fix="ExecutorOptions(flow=...)")
+        child: Execution = await self.options.flow.execute_nested(flow, data, step, caller)
+        return child
+
+    def _report(self, error: BaseException, run: Execution, step: int, activity: int) -> None:
+        """Log an exception that escaped a step, and tell the error handler. Neither can do harm."""
+        if isinstance(error, CancelledError) and run.intent in (Intent.INTENT_ABORT, Intent.INTENT_STOP):
+            return  # it did as it was told
+        item = run.plan.items[step]
+        extra = {"flow": run.plan.flow, "execution": run.id, "step": item.id, "attempt": run.attempt(step)}
+        log.debug("step %s of flow %s raised %s", item.id, run.plan.flow, type(error).__name__, extra=extra)
+        handler = self.options.error_handler
+        if handler is not None:
+            try:
+                handler(error, StepContext(run, step, activity))
+            except Exception:
+                log.exception("the error handler itself failed", extra=extra)

@@ -1,0 +1,1 @@
+"""Executions that outlive their process: leases, the journal of records, and going on after a crash."""

@@ -1,0 +1,60 @@
+"""`WorkerPool`: threads for sync callables.
+
+Lives here: handing a callable to a thread in its own context, and its outcome back to the scheduler. Does not live
+here: limits of concurrency (the scheduler's).
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from flow_core.core.scheduler import Scheduler
+from flow_core.core.task import StepTask
+
+__all__ = ["WorkerPool"]
+
+
+class WorkerPool:
+    """A `ThreadPoolExecutor`, made when it is first needed.
+
+    Args:
+        workers: most threads.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._threads: ThreadPoolExecutor | None = None
+
+    def submit(
+        self, scheduler: Scheduler, task: StepTask, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> None:
+        """Call ``function`` in a thread; the scheduler hears of the outcome."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="flow-core")
+        self._threads.submit(_call, scheduler, task, contextvars.copy_context(), function, arguments)
+
+    def shutdown(self) -> None:
+        """Take no more work; threads that are busy end by themselves."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+
+
+def _call(
+    scheduler: Scheduler,
+    task: StepTask,
+    context: contextvars.Context,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+) -> None:
+    try:
+        value, ok = context.run(function, *arguments), True
+    except BaseException as error:
+        value, ok = error, False
+    try:
+        scheduler.post_outcome(task, ok, value)
+    except RuntimeError:
+        pass  # the loop is closed: nobody waits for this outcome any more
