@@ -8,42 +8,50 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 #: From the lowest up: the rooms of a floor, and what they are for. A file imports from lower floors and from its own
 #: room. `scripts/floors` puts this table into README and CONTRIBUTING.
 TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("errors",), "say what went wrong, who can mend it, and how"),
-    (("model",), "the vocabulary: steps, options, records, the contract of stores and of flows"),
-    (("core", "net", "proto", "codecs", "plugins"), "compiled scheduler; connections; the wire format; payloads"),
-    (("engine", "operations", "rpc", "pubsub", "stores"), "decide without a clock; talk to the world"),
-    (("catalog", "runtime", "urls"), "named flows; executions that wait, run and outlive their process"),
-    (("flow",), "the manager: puts the rest together"),
-    (("blocking", "client", "telemetry"), "other faces of a flow: threads, another process, metrics and spans"),
+    (("errors",), "what went wrong, who can mend it, and how"),
+    (("model",), "the vocabulary: steps, options, records, and what a store and a flow promise"),
+    (("core", "net", "proto", "codecs", "plugins"), "the compiled scheduler; connections; the wire format; payloads"),
+    (("engine", "operations", "rpc", "pubsub", "stores"), "decisions without a clock; what talks to the world"),
+    (("catalog", "runtime", "urls"), "named flows; executions that run, wait and outlive their process"),
+    (("flow",), "`Flow`, which puts the rest together"),
+    (("blocking", "client", "telemetry"), "a flow from other threads and processes; metrics and spans"),
     (("service", "demo"), "flows over the network; demonstrations"),
     (("cli",), "the command line"),
-    (("__main__",), "nothing but a call of the command line"),
+    (("__main__",), "a call of the command line, nothing else"),
 )
 FLOORS = {room: floor for floor, (rooms, _) in enumerate(TABLE) for room in rooms}
-TOP = len(TABLE)  # flow_core/__init__.py: gathers the public names
-#: Those who use public names only, and show that these are enough.
+#: From this floor up only public names are used, which shows that they are enough.
 PUBLIC_ONLY = FLOORS["telemetry"]
 HIDDEN_FROM_THE_TOP = frozenset({"engine", "runtime"})
+#: Wraps `Flow` for other threads, and so is one of its makers.
+INSIDERS = frozenset({"blocking"})
 #: Rooms that get clock, randomness and loop as arguments.
-SANS_IO = frozenset({"engine", "model"})
-# Clocks, randomness, loops and threads come in as arguments below floor 2 (core may: it steps coroutines).
+SANS_IO = frozenset({"engine"})
 HARMLESS = frozenset({"asyncio.CancelledError"})  # an exception to tell from failures, not a loop
 OUTSIDE_WORLD = frozenset({"asyncio", "random", "secrets", "socket", "threading", "time", "uuid"})
 FORBIDDEN_MODULES = frozenset({"_pickle", "cPickle", "cloudpickle", "dill", "marshal", "pickle", "shelve"})
 FORBIDDEN_CALLS = frozenset({"__import__", "eval", "exec"})
 UVLOOP_HOME = "flow_core/runtime/loop.py"
+#: Classes of the package that others may inherit from although they are no interface: class -> the reason.
+HERITABLE = {
+    "Message": "events and commands are records; it gives them equality and a repr",
+    "Run": "a handle is the row of its execution: one object and one allocation",
+}
 
 _CYTHON_IMPORT = re.compile(
     r"""^[ \t]* (?: from [ \t]+ (?P<source>[\w.]+) [ \t]+ c?import [ \t]+ (?P<names> \( [^)]* \) | [^\n]* )
                   | c?import [ \t]+ (?P<modules>[^\n]*) )""",
     re.VERBOSE | re.MULTILINE,
 )
+_CYTHON_CLASS = re.compile(r"^(?:cdef\s+)?class\s+(?P<name>\w+)\s*(?:\((?P<bases>[^)]*)\))?\s*:", re.MULTILINE)
 
 
 def module_of(path: str) -> str:
@@ -89,6 +97,9 @@ def room_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
+# --- arrows ----------------------------------------------------------------------------------------------------------
+
+
 def _own_import(room: str, target: str) -> str | None:
     other = room_of(target)
     if other not in FLOORS:
@@ -100,7 +111,7 @@ def _own_import(room: str, target: str) -> str | None:
     if FLOORS[other] >= FLOORS[room]:
         return f"floor {FLOORS[room]} imports {target} of floor {FLOORS[other]}"
     private = other in HIDDEN_FROM_THE_TOP or any(part.startswith("_") for part in target.split("."))
-    if FLOORS[room] >= PUBLIC_ONLY and room != "blocking" and private:
+    if FLOORS[room] >= PUBLIC_ONLY and room not in INSIDERS and private:
         return f"floor {FLOORS[room]} imports {target}, which is not public"
     return None
 
@@ -125,6 +136,149 @@ def import_complaints(text: str, path: str) -> list[str]:
         elif room in SANS_IO and first in OUTSIDE_WORLD and target not in HARMLESS:
             found.append(f"imports {first}: clocks, randomness and loops come in as arguments here")
     return [f"{path}: {complaint}" for complaint in found if complaint]
+
+
+def arrows(files: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """Module -> the modules of the package that it imports. A .pyx, its .pxd and its .pyi are one module."""
+    files = list(files)
+    modules = {module_of(path) for path, _ in files}
+    found: dict[str, set[str]] = {module: set() for module in modules}
+    for path, text in files:
+        module = module_of(path)
+        for target in imports(text, path):
+            while target and target not in modules:
+                target = target.rpartition(".")[0]
+            if target and target != module:
+                found[module].add(target)
+    return found
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that reach each other (Tarjan, "Depth-first search and linear graph algorithms", 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(module: str) -> None:
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for other in graph.get(module, ()):
+            if other not in index:
+                visit(other)
+            if other in stack:
+                low[module] = min(low[module], low[other])
+        if low[module] == index[module]:
+            place = stack.index(module)
+            group = stack[place:]
+            del stack[place:]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for module in graph:
+        if module not in index:
+            visit(module)
+    return sorted(found)
+
+
+def circle_complaints(files: Iterable[tuple[str, str]]) -> list[str]:
+    """Files that import each other in a circle, imports for types included."""
+    return [f"a circle of imports: {', '.join(group)}" for group in circles(arrows(files))]
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Class:
+    """A class as its source shows it."""
+
+    path: str
+    name: str
+    bases: tuple[str, ...]
+    docstring: str | None
+    is_interface: bool = False
+
+
+def _last_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _is_abstract(node: ast.ClassDef) -> bool:
+    functions = (one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+    return any(_last_name(mark) == "abstractmethod" for one in functions for mark in one.decorator_list)
+
+
+def classes(text: str, path: str) -> list[Class]:
+    """The classes at the top of a file, compiled ones included."""
+    if path.endswith(".pyx"):
+        found = []
+        for match in _CYTHON_CLASS.finditer(text):
+            said = re.match(r'\s*r?"""(.*?)"""', text[match.end() :], re.DOTALL)
+            bases = tuple(base.strip() for base in (match["bases"] or "").split(",") if base.strip())
+            found.append(Class(path, match["name"], bases, said and said[1], match["name"] == "Handler"))
+        return found
+    if not path.endswith(".py"):
+        return []
+    found = []
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef):
+            bases = tuple(_last_name(base) for base in node.bases)
+            interface = bool({"ABC", "Protocol"} & set(bases)) or _is_abstract(node)
+            found.append(Class(path, node.name, bases, ast.get_docstring(node), interface))
+    return found
+
+
+def name_complaints(files: Iterable[tuple[str, str]]) -> list[str]:
+    """Names that two classes of the package share. One that begins with an underscore is its file's own."""
+    places = defaultdict(list)
+    for path, text in files:
+        for one in classes(text, path):
+            if not one.name.startswith("_"):
+                places[one.name].append(path)
+    return [f"class {name} stands in {' and '.join(paths)}" for name, paths in places.items() if len(paths) > 1]
+
+
+def inheritance_complaints(files: Iterable[tuple[str, str]]) -> list[str]:
+    """Classes that inherit what another class of the package does, instead of having one.
+
+    Interfaces (an ABC, a Protocol, a class with an abstract method), exceptions and classes of libraries may be
+    inherited from.
+    """
+    known = {one.name: one for path, text in files for one in classes(text, path)}
+
+    def is_error(one: Class) -> bool:
+        return any(
+            base.endswith(("Error", "Exception")) or (base in known and is_error(known[base])) for base in one.bases
+        )
+
+    found = []
+    for one in known.values():
+        for base in one.bases:
+            above = known.get(base)
+            if above is None or above.is_interface or base in HERITABLE or is_error(above):
+                continue
+            found.append(f"{one.path}: class {one.name} inherits from {base} of {above.path}; let it have one")
+    return found
+
+
+def class_docstring_complaints(text: str, path: str) -> list[str]:
+    """Public classes whose docstring, which is what an editor shows, says nothing about them."""
+    found = []
+    for one in classes(text, path):
+        if one.name.startswith("_"):
+            continue
+        says = (one.docstring or "").strip()
+        if not says or says.startswith("See the module"):
+            found.append(f"{path}: the docstring of class {one.name} says nothing about it")
+        elif not re.search(r"[.:!?](\s|$)", says):
+            found.append(f"{path}: the docstring of class {one.name} is no sentence")
+    return found
+
+
+# --- what a file says and calls --------------------------------------------------------------------------------------
 
 
 def call_complaints(text: str, path: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The rules of the house are tests: arrows point down, files stay readable, nothing turns data into code."""
+"""The rules of the house are tests: arrows point down, no circles, classes have parts, nothing turns data into code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import flow_core
-from tests import layers
+from tests import floors, layers
 
 #: Holds flow_core/: the checkout, or site-packages when an installed wheel is tested.
 HOME = Path(flow_core.__file__).resolve().parents[1]
@@ -41,16 +41,37 @@ def test_the_walk_finds_the_package():
     assert any(name == "tests/test_layers.py" for name, _ in ELSEWHERE)
 
 
-@pytest.mark.parametrize("rule", [layers.import_complaints, layers.call_complaints, layers.docstring_complaints])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        layers.import_complaints,
+        layers.call_complaints,
+        layers.docstring_complaints,
+        layers.class_docstring_complaints,
+    ],
+)
 def test_package_keeps(rule: Rule):
     complaints = [complaint for name, text in PACKAGE for complaint in rule(text, name)]
     assert not complaints, "\n".join(complaints)
 
 
-@pytest.mark.parametrize("rule", [layers.docstring_complaints])
-def test_tests_benchmarks_and_headers_keep(rule: Rule):
-    complaints = [complaint for name, text in ELSEWHERE for complaint in rule(text, name)]
+@pytest.mark.parametrize("rule", [layers.circle_complaints, layers.name_complaints, layers.inheritance_complaints])
+def test_package_as_a_whole_keeps(rule: Callable[[list[tuple[str, str]]], list[str]]):
+    complaints = rule(PACKAGE)
     assert not complaints, "\n".join(complaints)
+
+
+def test_tests_benchmarks_and_headers_say_what_they_are():
+    complaints = [complaint for name, text in ELSEWHERE for complaint in layers.docstring_complaints(text, name)]
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_pages_show_the_floors_as_they_are(page: str):
+    if not (ROOT / "scripts" / "floors").exists():
+        pytest.skip("an installed wheel is tested, without the pages")
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert floors.filled(text, PACKAGE) == text, "scripts/floors --write brings it up to date"
 
 
 def test_every_room_has_a_floor_and_every_floor_a_room():
@@ -67,7 +88,7 @@ def test_every_room_has_a_floor_and_every_floor_a_room():
         ("flow_core/engine/compiler.py", "import time"),
         ("flow_core/engine/compiler.py", "from asyncio import sleep"),
         ("flow_core/model/step.py", "import flow_core.core.graph"),
-        ("flow_core/model/step.py", "import random as dice"),
+        ("flow_core/engine/retry.py", "import random as dice"),
         ("flow_core/stores/memory.py", "from flow_core.operations.registry import OperationRegistry"),
         ("flow_core/rpc/http.py", "from flow_core import pubsub"),
         ("flow_core/runtime/executor.py", "import uvloop"),
@@ -111,6 +132,76 @@ def test_a_good_import_passes(path: str, line: str):
 def test_a_forbidden_call_is_caught(path: str, name: str):
     assert layers.call_complaints(f"x = {name}('1')", path) == [f"{path}: calls {name}()"]
     assert layers.call_complaints(f"x = self.{name}('1')\ny = my_{name}(2)  # {name}(3)", path) == []
+
+
+A = ("flow_core/engine/a.py", "from flow_core.engine.b import B\nclass A: ...")
+FOR_TYPES = (
+    "flow_core/engine/b.py",
+    "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from flow_core.engine.a import A\nclass B: ...",
+)
+
+
+def test_a_circle_is_caught():
+    assert layers.circle_complaints([A, FOR_TYPES]) == ["a circle of imports: flow_core.engine.a, flow_core.engine.b"]
+    lazily = ("flow_core/engine/b.py", "class B:\n    def f(self):\n        from flow_core.engine import a")
+    assert layers.circle_complaints([A, lazily]) != []
+    compiled = [
+        ("flow_core/core/run.pxd", "from flow_core.core.plan cimport Plan"),
+        ("flow_core/core/plan.pyx", "from flow_core.core.run cimport Run"),
+        ("flow_core/core/run.pyx", "cdef class Run: pass"),
+    ]
+    assert layers.circle_complaints(compiled) == ["a circle of imports: flow_core.core.plan, flow_core.core.run"]
+    assert layers.circle_complaints([A, ("flow_core/engine/b.py", "from flow_core.errors import FlowError")]) == []
+
+
+def test_a_name_that_two_classes_share_is_caught():
+    twins = [("flow_core/rpc/a.py", "class Link: ..."), ("flow_core/core/b.pyx", "cdef class Link:\n    pass")]
+    assert layers.name_complaints(twins) == ["class Link stands in flow_core/rpc/a.py and flow_core/core/b.pyx"]
+    assert layers.name_complaints([(path, text.replace("Link", "_Link")) for path, text in twins]) == []
+
+
+@pytest.mark.parametrize(
+    ("base", "bad"),
+    [
+        ("class Base:\n    x = 1", True),
+        ("class Base(dict): ...", True),
+        ("class Base(ABC): ...", False),
+        ("class Base(Protocol): ...", False),
+        ("class Base:\n    @abc.abstractmethod\n    def f(self): ...", False),
+        ("class Base(ValueError): ...", False),
+        ("class FlowError(Exception): ...\nclass Base(FlowError): ...", False),
+    ],
+)
+def test_inheriting_what_another_class_does_is_caught(base: str, bad: bool):
+    files = [("flow_core/rpc/base.py", base), ("flow_core/rpc/a.py", "class A(base.Base, Generic[T]): ...")]
+    assert bool(layers.inheritance_complaints(files)) is bad
+
+
+def test_inheriting_is_caught_in_compiled_classes():
+    files = [
+        ("flow_core/core/a.pyx", "cdef class A(B):\n    pass\n"),
+        ("flow_core/core/b.pyx", "cdef class B:\n    pass"),
+    ]
+    assert layers.inheritance_complaints(files) == [
+        "flow_core/core/a.pyx: class A inherits from B of flow_core/core/b.pyx; let it have one"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "bad"),
+    [
+        ("a.py", "class A:\n    x = 1", True),
+        ("a.py", 'class A:\n    """See the module."""', True),
+        ("a.py", 'class A:\n    """the thing"""', True),
+        ("a.py", 'class A:\n    """What a step waits for."""', False),
+        ("a.py", "class _A:\n    x = 1", False),
+        ("a.pyx", "cdef class A:\n    cdef int x", True),
+        ("a.pyx", 'cdef class A(B):\n    """See the module. Twice."""', True),
+        ("a.pyx", '@cython.final\ncdef class A:\n    """Threads that wait for work."""', False),
+    ],
+)
+def test_a_class_that_does_not_say_what_it_is_is_caught(path: str, text: str, bad: bool):
+    assert bool(layers.class_docstring_complaints(text, path)) is bad
 
 
 def test_a_missing_docstring_is_caught():
