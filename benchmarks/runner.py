@@ -76,14 +76,23 @@ def command(job: Job, python: Path, *, quick: bool, prove: bool) -> list[str]:
     return [*made, "--prove"] if prove else made
 
 
-def start(job: Job, folder: Path, timeout: float, *, quick: bool, prove: bool) -> dict[str, Any]:
-    """Run one process; its record, or a failure record when it printed no sound line."""
+def start(
+    job: Job, folder: Path, timeout: float, *, quick: bool, prove: bool, root: Path = environments.ROOT
+) -> dict[str, Any]:
+    """Run one process; its record, or a failure record when it printed no sound line.
+
+    Args:
+        folder: where the rivals' environments are.
+        root: the checkout that is measured; another than this one brings its own interpreter in ``.venv``.
+    """
     python = environments.python_of(job.peer, folder) if job.peer else Path(sys.executable)
+    if root != environments.ROOT:
+        python = root / ".venv" / "bin" / "python"
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
             command(job, python, quick=quick, prove=prove),
-            cwd=environments.ROOT,
+            cwd=root,
             env=environment,
             capture_output=True,
             text=True,
