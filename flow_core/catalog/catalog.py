@@ -1,12 +1,6 @@
-"""`Catalog`: the flows by name, registered while everything runs, and kept in the store when there is one.
+"""`Catalog`: the flows by name. Registering, looking up, loading from a store.
 
-With a store a change is saved before it is told: whoever hears of a revision finds it there after a crash. Another
-process may have been first; then its changes are taken in and the change is tried on top of them, so that two writers
-never lose an update. To register a step that is stored already, unchanged, changes nothing and gives the stored step
-its callables: that is what a service does when it starts again.
-
-Lives here: registering, looking up, loading. Does not live here: what a change may do (``engine/definition.py``),
-executing (``flow.py``).
+What a change of a flow may do is decided in ``engine/definition.py``.
 """
 
 from __future__ import annotations
@@ -50,11 +44,16 @@ LOOK: Final = 1.0
 
 
 class Catalog:
-    """See the module.
+    """The flows by name, registered while everything runs, and kept in the store when there is one.
+
+    With a store, a change is saved before anyone is told: whoever hears of a revision finds it there after a crash.
+    If another process was first, its changes are read and this one is tried on top of them, so that two writers never
+    lose an update. Registering a step that is stored already, unchanged, makes no revision; it gives the stored step
+    its callables, which is what a service does when it starts again.
 
     Args:
         registry: gives the operation types that stored steps may have.
-        rebound: called when callables became known that were missing perhaps.
+        rebound: called when callables became known that an execution may be waiting for.
     """
 
     def __init__(self, registry: Callable[[], OperationDecoder], rebound: Callable[[], None]) -> None:

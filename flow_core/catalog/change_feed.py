@@ -1,7 +1,4 @@
-"""`ChangeFeed`: tells who listens what changed in the flows.
-
-Lives here: the listeners, and the streams made of them. Does not live here: the changes (``catalog.py``).
-"""
+"""`ChangeFeed`: tells listeners what changed in the flows."""
 
 from __future__ import annotations
 
@@ -14,7 +11,13 @@ __all__ = ["ChangeFeed"]
 
 
 class ChangeFeed:
-    """See the module. Each change is told once, in the order of the revisions of its flow."""
+    """Tells its listeners each change of a flow once, in the order of the flow's revisions.
+
+        feed = ChangeFeed()
+        end = feed.listen(print)
+        feed.tell(change)
+        end()
+    """
 
     def __init__(self) -> None:
         self._listeners: list[Callable[[RevisionChange], None]] = []
