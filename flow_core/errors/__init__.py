@@ -1,4 +1,4 @@
-"""Every error flow-core raises, as one tree ordered by who can mend it.
+"""Every error flow-core raises, as one tree grouped by who can fix it.
 
 ::
 
@@ -21,8 +21,8 @@
     ├── Permanent                  raised by your step: never retried
     └── InternalError              us: please file a bug
 
-Lives here: classes, their stable ``code`` and the "fix" line; those of the outside world are in ``outside.py``. Does
-not live here: the decision what to retry (``engine/policy.py``).
+Each class has a stable ``code`` for programs; most errors have a ``fix`` line for people. What is retried is decided in
+``engine/retry.py``.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class OutputConflict(RegistrationError):
 
 
 class RevisionConflict(RegistrationError):
-    """The flow has moved on: its revision is not the one the change was made for."""
+    """Someone else changed the flow: it is no longer at the expected revision."""
 
     code = "revision_conflict"
 
@@ -179,7 +179,7 @@ class RevisionConflict(RegistrationError):
 
 
 class UnresolvedSteps(RegistrationError):
-    """Some steps name others that nobody registered yet. ``missing`` maps each missing id to those that name it."""
+    """Steps name other steps that are not registered yet. ``missing`` maps each missing id to those that name it."""
 
     code = "unresolved_steps"
 
@@ -195,13 +195,13 @@ class LimitExceeded(RegistrationError, ValueError):
 
 
 class EncodeError(RegistrationError, ValueError):
-    """Something can't be written down as protobuf without losing part of it."""
+    """A step or an option can't be encoded as protobuf without losing part of it."""
 
     code = "encode"
 
 
 class DecodeError(RegistrationError, ValueError):
-    """The bytes are not what they should be; the message names the message and the field."""
+    """Bytes can't be decoded; the text names the message and the field that are wrong."""
 
     code = "decode"
 
@@ -222,7 +222,7 @@ class DuplicateOperation(RegistrationError):
 
 
 class ExecutionError(FlowError):
-    """One execution did not end well, or was asked for something that it can't do now."""
+    """An execution did not succeed, or can't do now what was asked."""
 
     code = "execution"
 
@@ -264,7 +264,7 @@ class Interrupted(ExecutionError):
 
 
 class RecordedError(ExecutionError):
-    """What a step raised in another process, or before a restart. ``type``: the name of the class that it had."""
+    """An error that a step raised in another process, or before a restart. ``type``: the name of its class."""
 
     code = "recorded"
 
@@ -319,13 +319,13 @@ class QueueFull(ExecutionError):
 
 
 class AuthError(FlowError):
-    """The caller is not known, or may not do this, or not now."""
+    """The caller is unknown, or may not do this, or not now."""
 
     code = "auth"
 
 
 class Unauthenticated(AuthError):
-    """Nobody knows the caller: no key, one that is unknown or expired, a certificate that stands for nobody."""
+    """The caller could not be authenticated: no key, an unknown or expired key, or an unmapped certificate."""
 
     code = "unauthenticated"
 

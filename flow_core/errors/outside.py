@@ -22,7 +22,7 @@ class AdapterError(FlowError):
 
 
 class Unavailable(AdapterError):
-    """Nobody answers at the other end."""
+    """The service is not reachable."""
 
     __module__ = "flow_core.errors"
     code = "unavailable"

@@ -1,7 +1,6 @@
-"""The limits, and the checks that name them.
+"""Ids, durations and counts: their limits, and the checks whose errors name these limits.
 
-Lives here: numbers that guard the process, each named in the error it causes (design, section 4.18), and the checks of
-ids and durations that every floor shares. Does not live here: limits of one executor (``ExecutorOptions``).
+The limits of one executor are its options (``ExecutorOptions``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""`Secret`: a text that no repr, log line, error or traceback shows.
-
-Lives here: that class. Does not live here: where secrets come from (``keys.py``, ``config.py``).
-"""
+"""`Secret`: a text that no repr, log line, error or traceback shows."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ __all__ = ["Secret"]
 
 
 class Secret:
-    """Holds a text; `reveal` is the only way to it. Not copied, not compared in variable time."""
+    """Holds a text that only `reveal` gives back; it is never copied, and compared in constant time."""
 
     __slots__ = ("_text",)
 

@@ -1,7 +1,6 @@
 """The statuses of steps and executions, and the moves between them that are legal.
 
-Lives here: the vocabulary. The compiled core holds the same numbers (``src/flow_core/status.hpp``); a test compares
-the two tables. Does not live here: who makes the moves.
+The compiled core holds the same numbers (``src/flow_core/status.hpp``); a test compares the two tables.
 """
 
 from enum import IntEnum

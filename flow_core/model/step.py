@@ -1,7 +1,7 @@
-"""`Step`: one node of a flow, as its owner registers it.
+"""`Step`: one node of a flow, as its owner registers it, and its `Fallback`.
 
-Lives here: the frozen record and its checks. Does not live here: what an unknown id in `after` means (late binding,
-``engine/definition.py``), or how steps are compiled (``engine/plan.py``).
+What an unknown id in ``after`` means is decided in ``engine/definition.py`` (late binding); ``engine/compiler.py``
+compiles steps.
 """
 
 from __future__ import annotations
@@ -30,12 +30,17 @@ _NONE: tuple[str, ...] = ()
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What runs when the last attempt failed, with the step's own input.
+    """What runs after the last attempt of a step failed, with the step's own input.
+
+        Step("price", fetch, fallback=Fallback(lambda item: "list price"))
 
     Args:
         operation: an Operation, or a callable.
-        then: ``"continue"``: its output becomes the step's, which is SUCCESS and marked recovered. ``"fail"``: it only
-            cleans up and the step stays FAILURE.
+        then: ``"continue"``: its output becomes the step's, and the step is SUCCESS and marked as recovered.
+            ``"fail"``: it only cleans up, and the step stays FAILURE.
+
+    Raises:
+        InvalidStep, InvalidOption: naming what is wrong.
     """
 
     operation: Operation
@@ -52,27 +57,28 @@ class Fallback:
 
 
 class Step:
-    """One step of a flow; frozen.
+    """One step of a flow: what it does, when it runs, and what happens when it fails. Immutable.
 
-    Note on words: ``after=["x"]`` means that this step runs after x, ``before=["y"]`` that it runs before y. The
-    comments in the original design text word it the other way round; its implementation and its tests did this.
+        Step("pay", pay, after="reserve", retry=3, timeout=10, compensation=refund)
 
     Args:
-        id: unique in the flow, 1 to 255 of ``[A-Za-z0-9._:-]``.
+        id: unique in the flow, 1 to 255 characters from ``[A-Za-z0-9._:-]``.
         operation: an `Operation`, or a callable that `LocalOperation` wraps.
-        retry: attempts after the first, or a `Retry`. None: the operation's, then the execution's.
+        retry: how many attempts may follow the first, or a `Retry`. None: the operation's setting, then the execution's.
         timeout: seconds (float or timedelta) per attempt.
         total_timeout: seconds over all attempts and the delays between them.
         input: None (the request for a root, the output of the only predecessor, a mapping of all predecessors'
             outputs), the name of an output, or a mapping parameter -> name of an output. `REQUEST` names the request.
         output: name under which the output is kept; the id when None.
-        after, before: ids or Steps; `ALL` for every step that does not itself say ALL.
+        after: the steps that this one runs after, ids or Steps; `ALL`: every step that does not itself say ALL.
+        before: the steps that this one runs before, likewise.
         fallback: runs after the last attempt failed: an Operation or callable, or a `Fallback`.
         compensation: undoes the step when the execution fails or is aborted with ``rollback=True``.
         allow_fail: a failure of this step does not fail the execution, and its successors run.
-        when: name of a registered predicate; when it says no, the step is SKIPPED.
-        join: start when ``"all"`` predecessors succeeded, ``"any"`` one did, or all are ``"done"`` in whatever way.
-        manual: never started by itself, only by ``execute(step=...)``: for rollback flows.
+        when: name of a registered predicate; if it returns False, the step is SKIPPED.
+        join: ``"all"``: start when every predecessor succeeded. ``"any"``: at the first success. ``"done"``: when all have
+            ended, however they ended.
+        manual: run only when started explicitly, by ``execute(step=...)``: for rollback flows.
         delivery: ``"at_least_once"``, or ``"at_most_once"`` (a durable store records the start first).
 
     Raises:
