@@ -1,6 +1,7 @@
 """How values become bytes, where bytes are needed: a store, a wire, ``result()``.
 
-JSON by orjson, and the rules for values that are bytes already. orjson is imported on first use: it costs a third of the package's import time.
+JSON by orjson, and the rules for values that are bytes already. orjson is imported on first use: it costs a third of
+the package's import time.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Step:
     Args:
         id: unique in the flow, 1 to 255 characters from ``[A-Za-z0-9._:-]``.
         operation: an `Operation`, or a callable that `LocalOperation` wraps.
-        retry: how many attempts may follow the first, or a `Retry`. None: the operation's setting, then the execution's.
+        retry: how many attempts may follow the first, or a `Retry`. None: as the operation says, then the execution.
         timeout: seconds (float or timedelta) per attempt.
         total_timeout: seconds over all attempts and the delays between them.
         input: None (the request for a root, the output of the only predecessor, a mapping of all predecessors'
@@ -76,8 +76,8 @@ class Step:
         compensation: undoes the step when the execution fails or is aborted with ``rollback=True``.
         allow_fail: a failure of this step does not fail the execution, and its successors run.
         when: name of a registered predicate; if it returns False, the step is SKIPPED.
-        join: ``"all"``: start when every predecessor succeeded. ``"any"``: at the first success. ``"done"``: when all have
-            ended, however they ended.
+        join: ``"all"``: start when every predecessor succeeded. ``"any"``: at the first success. ``"done"``: when all
+            have ended, however they ended.
         manual: run only when started explicitly, by ``execute(step=...)``: for rollback flows.
         delivery: ``"at_least_once"``, or ``"at_most_once"`` (a durable store records the start first).
 
