@@ -61,6 +61,9 @@ class Step:
 
         Step("pay", pay, after="reserve", retry=3, timeout=10, compensation=refund)
 
+    ``after=["x"]`` means that this step runs after x, ``before=["y"]`` that it runs before y. (The comments in the
+    original design text word it the other way round; its implementation and its tests did this.)
+
     Args:
         id: unique in the flow, 1 to 255 characters from ``[A-Za-z0-9._:-]``.
         operation: an `Operation`, or a callable that `LocalOperation` wraps.
