@@ -26,6 +26,7 @@ from flow_core.model.trace_context import trace_context
 from flow_core.runtime.durable.write_ahead import insist
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
+from flow_core.runtime.launcher import finish
 
 if TYPE_CHECKING:
     from flow_core.model.revisions import RevisionChange
@@ -329,11 +330,10 @@ class Flow:
             starts; StepFailed, ExecutionTimeout, ExecutionAborted, ExecutionStopped: when it did not end well, with the
             handle in ``error.execution``.
         """
-        executor = self._executor
         async_, started = fields and fields.get("async_"), None
         if options is None and type(flow) is str and (not fields or fields.keys() == {"async_"}):  # the short way
             plan = self._plans.get(flow)
-            started = None if plan is None else executor.start_at_once(plan, request)
+            started = None if plan is None else self._executor.start_at_once(plan, request)
         if started is None:
             if fields:
                 options = dataclasses.replace(options or ExecuteOptions(), **fields)
@@ -341,11 +341,7 @@ class Flow:
         if async_ or (options is not None and options.async_):
             return started
         if not started.over:
-            try:
-                await started.scheduler.waiter(started)
-            except asyncio.CancelledError:
-                executor.abandon(started)
-                raise
+            await finish(started)
         if started.failure is None:
             return started
         raise started.failure
@@ -360,26 +356,28 @@ class Flow:
         kept = trace_context(caller.options)
         options = ExecuteOptions(step=step, id=child, context=kept) if kept or step or child else None
         execution = await insist(lambda: self._start(flow, request, options, caller))
-        await self._executor.finish(execution)
+        await finish(execution)
         return execution
 
     async def _start(
         self, flow: str | Sequence[Step], request: Any, options: ExecuteOptions | None, caller: StepContext | None
     ) -> Execution:
-        await self.open()
+        if self._unopened is not None:
+            await self.open()
         if caller is None:  # a child waits for no room: its parent, which waits for it, holds some
             await self._executor.admit()
         step = options.step if options is not None else None
         if not isinstance(flow, str):
             plan, encode = self._catalog.own_plan(flow, options)
-            return await self._executor.begin(plan, request, options, caller, encode)
-        if options is not None and options.unresolved == "wait":
+            return await self._executor.start(plan, request, options, caller, encode)
+        known = self._plans.get(flow) if step is None else None
+        if known is not None:
+            plan = known
+        elif options is not None and options.unresolved == "wait":
             plan = await self._catalog.wait_for_plan(flow, step)
         else:
             plan = await self._catalog.plan_known(flow, step)
-            if step is None and not plan.mappings and self._store is None:
-                self._plans[flow] = plan
-        return await self._executor.begin(plan, request, options, caller)
+        return await self._executor.start(plan, request, options, caller)
 
     async def plan_of(self, flow: str, revision: int, step: str | None, steps: bytes | None) -> Plan:
         """The plan that a stored execution began with; for the executor.

@@ -22,6 +22,7 @@ NAMES = (
     "store",
     "postgres",
     "durability",
+    "durable_calls",
     "rpc",
     "service",
     "telemetry",

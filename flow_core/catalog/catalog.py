@@ -61,7 +61,8 @@ class Catalog:
         self._rebound = rebound
         self.bindings: Final = Bindings()
         self.definitions: dict[str, Definition] = {}
-        #: Name -> plan of the current revision: the hot path's only look-up. Emptied with every change.
+        #: Name -> plan of the current revision that needs nothing from outside: the hot path's only look-up. Every
+        #: change of its flow takes it out as soon as the change begins.
         self.plans: dict[str, Plan] = {}
         #: Name -> callers that wait for a change of the flow.
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
@@ -93,6 +94,7 @@ class Catalog:
         for change in await store.definitions():
             by_flow.setdefault(change.flow, []).append(change)
         brought, self.definitions = self.definitions, {}
+        self.plans.clear()
         self.owners.clear()
         self._store, self._owner = store, owner
         try:
@@ -115,6 +117,7 @@ class Catalog:
         """There may be new revisions: read them before the next use, and at once where somebody waits."""
         if Change.DEFINITIONS in change:
             self._news += 1
+            self.plans.clear()
             for flow in self._waiters:
                 task = asyncio.get_running_loop().create_task(self.refresh(flow))
                 self._tasks.add(task)
@@ -153,6 +156,7 @@ class Catalog:
                 self.feed.tell(made)
             return definition.revision
         async with self._locks.setdefault(flow, asyncio.Lock()):
+            self.plans.pop(flow, None)
             while True:
                 if flow in self._stale:
                     await self.refresh(flow)
@@ -176,13 +180,17 @@ class Catalog:
         found = self.definitions.get(flow)
         return Definition(check_id(flow, "flow name")) if found is None else found
 
+    def _is_fresh(self, flow: str) -> bool:
+        """Whether the definition here is the stored one, as far as anybody has told."""
+        return flow not in self._stale and self._read.get(flow, 0) == self._news
+
     async def settled(self, flow: str) -> None:
         """Wait until no change of the flow is on its way to the store."""
         lock = self._locks.get(flow)
         if lock is not None and lock.locked():
             async with lock:
                 pass
-        if flow in self._stale or self._read.get(flow, 0) != self._news:
+        if not self._is_fresh(flow):
             try:
                 await self.refresh(flow)
             except StoreUnavailable:  # what is known here will do, when it is what was saved
@@ -357,7 +365,10 @@ class Catalog:
         try:
             if self._store is not None:
                 await self.settled(flow)
-            return self.plan(flow, step)
+            plan = self.plan(flow, step)
+            if step is None and not plan.mappings and (self._store is None or self._is_fresh(flow)):
+                self.plans[flow] = plan
+            return plan
         except (UnknownFlow, UnresolvedSteps, UnknownStep):
             if self._store is None:
                 raise

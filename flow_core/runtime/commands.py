@@ -1,7 +1,7 @@
-"""`Performer`: the scheduler's handler. It feeds machines with what happened and performs what they command.
+"""The loop event -> machine -> commands -> scheduler.
 
-Lives here: the loop event -> machine -> commands -> scheduler, child executions, watchers. Does not live here: any
-decision (``engine/execution.py``), any stepping of coroutines (``core/scheduler.pyx``).
+What a machine commands is done at once (`Immediate`), or when it has been written to a store
+(``durable/write_ahead.py``): that is the whole difference between an execution of this process and a durable one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from flow_core.core.run import Intent
@@ -21,7 +21,7 @@ from flow_core.core.task import Activity, StepTask
 from flow_core.engine import events as e
 from flow_core.engine.machine import Machine
 from flow_core.engine.timers import EXECUTION, TOTAL
-from flow_core.errors import InvalidOption, LimitExceeded, StepTimeout
+from flow_core.errors import InvalidOption, LimitExceeded, PayloadError, StepTimeout
 from flow_core.model.ids import MAX_NESTING
 from flow_core.model.status import Status
 from flow_core.model.transition import Transition
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from flow_core.model.options import ExecutorOptions
     from flow_core.runtime.execution import Execution
 
-__all__ = ["Performer"]
+__all__ = ["CommandRunner", "Commit", "Immediate"]
 
 #: As a plain number: a member of an enum costs more to compare, and this is asked with every call to the outside.
-ATTEMPT, COMPENSATION = int(Activity.ACTIVITY_ATTEMPT), int(Activity.ACTIVITY_COMPENSATION)
+ATTEMPT, FALLBACK = int(Activity.ACTIVITY_ATTEMPT), int(Activity.ACTIVITY_FALLBACK)
+COMPENSATION = int(Activity.ACTIVITY_COMPENSATION)
 
 #: What a step is after a failed attempt that is not its end: another follows, or its fallback runs, or has run.
 GOES_ON = frozenset({int(Status.PENDING), int(Status.RUNNING), int(Status.SUCCESS)})
@@ -45,21 +46,89 @@ log = logging.getLogger("flow_core")
 log.addHandler(logging.NullHandler())
 
 
-class Performer:
-    """See the module.
+class Commit(Protocol):
+    """Says when that which was decided about an execution is done. Steps are named by their index."""
+
+    def decided(self, runner: CommandRunner, run: Execution, commands: list[e.Command]) -> None:
+        """A machine commands this: perform it with ``runner``, now or later."""
+
+    def attempt_started(self, runner: CommandRunner, run: Execution, step: int) -> None:
+        """A step with a policy started an attempt."""
+
+    def step_held(  # noqa: PLR0917 - the scheduler calls it for each step
+        self, run: Execution, step: int, value: Any, attempt: int, started: float, ended: float, last: bool
+    ) -> None:
+        """A step of a durable execution succeeded, and with ``last`` the execution. Raises `PayloadError`."""
+
+    def step_skipped(self, runner: CommandRunner, run: Execution, step: int) -> None:
+        """The condition of a step of a durable execution said no."""
+
+    def step_announced(self, runner: CommandRunner, run: Execution, step: int, value: Any) -> None:
+        """An at-most-once step of a durable execution is to start."""
+
+    def check_output(self, run: Execution, step: int, value: Any) -> None:
+        """Raise `PayloadError` when the output of a fallback can't be kept."""
+
+    async def recorded(self, run: Execution) -> None:
+        """Wait until everything that was decided about an execution is kept. Raises why it never will be."""
+
+    async def wait_for_end(self, runner: CommandRunner, runs: list[Execution]) -> None:
+        """Wait for the end of executions that were asked to stop."""
+
+
+class Immediate:
+    """Of executions that live in this process only: everything is done at once, and nothing is kept."""
+
+    def decided(self, runner: CommandRunner, run: Execution, commands: list[e.Command]) -> None:
+        """Perform it."""
+        runner.perform(run, commands)
+
+    def attempt_started(self, runner: CommandRunner, run: Execution, step: int) -> None:
+        """Nobody keeps when an attempt started."""
+
+    def step_held(  # noqa: PLR0917 - as in `Commit`
+        self, run: Execution, step: int, value: Any, attempt: int, started: float, ended: float, last: bool
+    ) -> None:
+        """No execution is durable here."""
+        raise NotImplementedError
+
+    def step_skipped(self, runner: CommandRunner, run: Execution, step: int) -> None:
+        """No execution is durable here."""
+        raise NotImplementedError
+
+    def step_announced(self, runner: CommandRunner, run: Execution, step: int, value: Any) -> None:
+        """No execution is durable here."""
+        raise NotImplementedError
+
+    def check_output(self, run: Execution, step: int, value: Any) -> None:
+        """Any value will do."""
+
+    async def recorded(self, run: Execution) -> None:
+        """There is nothing to wait for."""
+
+    async def wait_for_end(self, runner: CommandRunner, runs: list[Execution]) -> None:
+        """Wait for all of them."""
+        for run in runs:
+            await run.wait()
+
+
+class CommandRunner:
+    """The scheduler's handler: feeds machines with what happened and performs what they command.
 
     Args:
         options: of the executor: error_handler, workers, the flow for child executions.
-        room: called when an execution ended: somebody may wait for room in the queue.
+        ended: called when an execution ended: somebody may wait for room in the queue.
+        commit: when that which was decided is done.
     """
 
     scheduler: Scheduler  # set by the executor, which makes it with this handler
 
-    def __init__(self, options: ExecutorOptions, room: Callable[[], None]) -> None:
+    def __init__(self, options: ExecutorOptions, ended: Callable[[], None], commit: Commit) -> None:
         self.options = options
+        self.commit = commit
         self.pool = WorkerPool(options.workers)
         self.random = random.Random()
-        self._room = room
+        self._ended = ended
         self._commands: deque[tuple[Execution, e.Command]] = deque()
         self._performing = False
         #: Contexts that threads hold, to tell them that their outcome is no longer wanted.
@@ -75,6 +144,21 @@ class Performer:
     def step_started(self, run: Execution, step: int) -> None:
         """A step with a policy starts an attempt."""
         self.feed(run, e.StepStarted(step))
+        self.commit.attempt_started(self, run, step)
+
+    def step_held(  # noqa: PLR0917 - the scheduler calls it for each step
+        self, run: Execution, step: int, value: Any, attempt: int, started: float, ended: float, last: bool
+    ) -> None:
+        """A step of a durable run succeeded; with ``last`` so has the run. Raises when the value can't be kept."""
+        self.commit.step_held(run, step, value, attempt, started, ended, last)
+
+    def step_skipped(self, run: Execution, step: int) -> None:
+        """The condition of a step of a durable run said no; what follows from that waits."""
+        self.commit.step_skipped(self, run, step)
+
+    def step_announced(self, run: Execution, step: int, value: Any) -> None:
+        """An at-most-once step of a durable run starts when that is committed."""
+        self.commit.step_announced(self, run, step, value)
 
     def step_succeeded(self, run: Execution, step: int) -> None:
         """A step with a policy succeeded."""
@@ -93,7 +177,12 @@ class Performer:
             note_failed_attempt(run, step, before, began, now)
 
     def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
-        """A fallback or a compensation is over."""
+        """A fallback or a compensation is over; a fallback's output has to be one that can be kept."""
+        if ok and activity == FALLBACK:
+            try:
+                self.commit.check_output(run, step, value)
+            except PayloadError as error:
+                ok, value = False, error
         if not ok:
             self._report(value, run, step, activity)
         if run.trace is not None:
@@ -111,7 +200,7 @@ class Performer:
         """The execution is over."""
         if run.events is not None:
             self.changed(run)
-        self._room()
+        self._ended()
 
     def changed(self, run: Execution) -> None:
         """A watched run went on."""
@@ -161,22 +250,18 @@ class Performer:
 
     def begin(self, run: Execution) -> None:
         """Set the timer of an execution that has a timeout."""
-        self._perform(run, self.machine_of(run).begin(self.scheduler.time))
+        self.perform(run, self.machine_of(run).begin(self.scheduler.time))
 
     def feed(self, run: Execution, event: e.Event) -> None:
-        """Hand an event to the machine and perform what it commands."""
-        if not run.over:
-            self._perform(run, self.machine_of(run).handle(event, self.scheduler.time))
+        """Hand an event to the machine, unless the execution's end is certain: then there is nothing to decide."""
+        if not (run.over or run.ending):
+            self.commit.decided(self, run, self.machine_of(run).handle(event, self.scheduler.time))
 
     async def recorded(self, run: Execution) -> None:
-        """Wait until everything that was decided about an execution is kept: nothing to wait for without a store."""
+        """Wait until everything that was decided about an execution is kept. Raises why it never will be."""
+        await self.commit.recorded(run)
 
-    async def wait_for_end(self, runs: list[Execution]) -> None:
-        """Wait for the end of executions that were asked to stop."""
-        for run in runs:
-            await run.wait()
-
-    def _perform(self, run: Execution, commands: list[e.Command]) -> None:
+    def perform(self, run: Execution, commands: list[e.Command]) -> None:
         """Perform commands in order. A command may end a step at once and so bring more: they queue up here."""
         # No generator: CPython 3.12 and 3.13 crash when there is no memory for one.
         self._commands.extend([(run, command) for command in commands])
@@ -192,6 +277,21 @@ class Performer:
         self._performing = False
         if failed is not None:
             raise failed
+
+    def drop(self, run: Execution, error: BaseException) -> None:
+        """End an execution here and now, without a record: it never began, or others go on with it."""
+        if run.over:
+            return
+        run.ask(Intent.INTENT_ABORT)
+        run.abandon_all(Status.STOPPED)
+        for task in self.scheduler.cancel_tasks(run):
+            self._let_go(task)
+        machine: Machine | None = run.machine
+        for timer in [] if machine is None else [*machine.timers]:
+            self._cancel_timer(run, timer)
+        self.scheduler.finish(run, Status.STOPPED, error)
+        if self.scheduler.kept and self.scheduler.kept[-1] is run:
+            self.scheduler.kept.pop()  # nothing is known of how it ends
 
     def _do(self, run: Execution, command: e.Command) -> None:
         match command:

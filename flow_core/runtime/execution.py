@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from flow_core.core.run import Run
 from flow_core.engine import events as e
@@ -20,10 +20,20 @@ from flow_core.model.status import Status
 from flow_core.model.transition import Transition
 from flow_core.runtime.history import live_moves
 
-if TYPE_CHECKING:
-    from flow_core.runtime.commands import Performer
+__all__ = ["Controls", "Execution"]
 
-__all__ = ["Execution"]
+
+class Controls(Protocol):
+    """What an execution asks of the scheduler's handler when somebody asks something of it."""
+
+    def feed(self, run: Execution, event: e.Event) -> None:
+        """An event for its machine."""
+
+    async def recorded(self, run: Execution) -> None:
+        """Wait until everything that was decided about it is kept. Raises why it never will be."""
+
+    def changed(self, run: Execution) -> None:
+        """Wake those who listen."""
 
 
 class Execution(Run):
@@ -198,8 +208,8 @@ class Execution(Run):
         """
         self._refuse_over("paused")
         self._ask(e.PauseAsked())
-        await self._performer.recorded(self)
-        self._performer.changed(self)
+        await self._controls.recorded(self)
+        self._controls.changed(self)
         if self.over:  # its end was on the way to the store when it was asked
             self._refuse_over("paused")
 
@@ -211,7 +221,7 @@ class Execution(Run):
         """
         self._refuse_over("resumed")
         self._ask(e.ResumeAsked())
-        await self._performer.recorded(self)
+        await self._controls.recorded(self)
 
     async def abort(self, *, rollback: bool = False, reason: str = "aborted") -> None:
         """End it: no new step starts, coroutines are cancelled, threads get a token, late results are dropped.
@@ -220,13 +230,13 @@ class Execution(Run):
         ``rollback``) are done. Nothing when it is over already.
         """
         if not self.over:
-            self._performer.feed(self, e.AbortAsked(rollback, reason))
+            self._controls.feed(self, e.AbortAsked(rollback, reason))
             await self.wait()
 
     def _ask(self, event: e.Event) -> None:
         """Feed what may pause it or let it go on, and keep that it did."""
         before = self.status
-        self._performer.feed(self, event)
+        self._controls.feed(self, event)
         if self.status is not before:
             self.note(Transition(None, self.status, self.scheduler.time))
 
@@ -238,9 +248,9 @@ class Execution(Run):
             )  # fmt: skip
 
     @property
-    def _performer(self) -> Performer:
-        performer: Performer = self.scheduler.handler
-        return performer
+    def _controls(self) -> Controls:
+        controls: Controls = self.scheduler.handler
+        return controls
 
     def __repr__(self) -> str:
         steps, running, succeeded, failed, _ = self.counts

@@ -16,8 +16,8 @@ from flow_core.model.status import Status
 
 if TYPE_CHECKING:
     from flow_core.errors import StoreError
-    from flow_core.runtime.durable.session import Waiting
     from flow_core.runtime.durable.stored_execution import StoredExecution
+    from flow_core.runtime.durable.waiting import Waiting
     from flow_core.runtime.execution import Execution
 
 __all__ = ["Explanation", "Reason", "explain", "explain_stored", "explain_waiting"]

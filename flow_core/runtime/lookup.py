@@ -1,98 +1,44 @@
-"""`Directory`: finds executions: those under way or remembered here, and those that only the store knows.
-
-Lives here: look-ups by id, and lists. Does not live here: asking an execution for something (`Executor`).
-"""
+"""Executions wherever they are: under way or remembered here, waiting to go on here, or known to the store only."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
-from weakref import WeakValueDictionary
 
-from flow_core.core.plan import Plan
-from flow_core.core.scheduler import Scheduler
-from flow_core.errors import Conflict, ExecutionConflict, FlowError, InvalidOption, UnknownExecution
-from flow_core.model.ids import check_id
-from flow_core.model.payload import encode_outcome
+from flow_core.errors import Conflict, ExecutionConflict, FlowError, IllegalMove, InvalidOption, UnknownExecution
 from flow_core.model.records import ExecutionInfo, Page
 from flow_core.model.status import Status
-from flow_core.runtime.context import StepContext
-from flow_core.runtime.durable.session import Keeper, Waiting
+from flow_core.runtime.durable.session import DurableSession
 from flow_core.runtime.durable.stored_execution import StoredExecution
+from flow_core.runtime.durable.waiting import Waiting
 from flow_core.runtime.execution import Execution
-from flow_core.runtime.registry import parse_id, words_of
+from flow_core.runtime.registry import Registry, was_dropped, words_of
 
-__all__ = ["Directory"]
-
+__all__ = ["Lookup"]
 
 #: Seconds between two looks at an execution that is under way in another process: first and at most.
 FIRST_LOOK, LAST_LOOK = 0.05, 1.0
 
 
-class Directory:
-    """See the module.
+class Lookup:
+    """Finds executions by id, and lists them.
 
     Args:
-        scheduler: whose executions they are; None before the first one.
-        nonce: of the ids that it makes.
+        registry: those of this process.
+        session: has those of a store; None: there is no store.
     """
 
-    def __init__(self, scheduler: Scheduler | None = None, nonce: int = 0) -> None:
-        self.scheduler = scheduler
-        self.nonce = nonce
-        #: Executions by ids that their callers, or other processes, gave them.
-        self.named: WeakValueDictionary[str, Execution] = WeakValueDictionary()
-        self.keeper: Keeper | None = None
-
-    def known(self, id: str) -> Execution | None:
-        """An execution that is live, remembered, or held by somebody; not one that goes on elsewhere, or later."""
-        found = self._handle(id)
-        return None if found is not None and was_dropped(found) and not self._is_closed else found
-
-    @property
-    def _is_closed(self) -> bool:
-        return self.keeper is None or self.keeper.closed
-
-    def _handle(self, id: str) -> Execution | None:
-        found: Execution | None = self.named.get(id)
-        if found is None and self.scheduler is not None:
-            place = parse_id(id, self.nonce)
-            if place is not None:
-                found = self.scheduler.lookup(*place)
-                if found is not None and found.id != id:
-                    found = None
-        return found
-
-    def same(self, plan: Plan, request: Any, id: str | None, caller: StepContext | None) -> Execution | None:
-        """The execution of an id that a caller gave, when there is one.
-
-        Raises:
-            ExecutionConflict: it is one of something else. InvalidId.
-        """
-        if id is None:
-            return None
-        known = self.known(check_id(id, "execution id"))
-        if known is None:
-            return None
-        if known.flow != plan.flow or not is_same(known, request):
-            what = f"flow {known.flow!r}" if known.flow != plan.flow else "another request"
-            raise ExecutionConflict(
-                f"execution {id!r} exists, with {what}", fix="use another id", flow=plan.flow, execution=known
-            )
-        if caller is None:
-            known.others += 1
-        elif known.caller is None:  # a child that was recovered on its own
-            known.parent, known.caller = caller.run, caller
-        return known
-
-    def forget(self, run: Execution) -> None:
-        """The id of an execution is free again."""
-        if self.named.get(run.name) is run:
-            del self.named[run.name]
+    def __init__(self, registry: Registry, session: DurableSession | None = None) -> None:
+        self._registry = registry
+        self._session = session
 
     def here(self, flow: str | None, id: str) -> Execution:
-        """The same. Raises `UnknownExecution`, naming the flow it belongs to when that is not ``flow``."""
-        found = self.known(id)
+        """An execution of this process.
+
+        Raises:
+            UnknownExecution: there is none; it names the flow it belongs to when that is not ``flow``.
+        """
+        found = self._registry.known(id)
         if found is None:
             waiting = self.waiting(id)
             if waiting is not None:
@@ -100,28 +46,44 @@ class Directory:
             raise UnknownExecution(
                 f"no execution {id!r} is known", fix="it may have been forgotten, see keep=", flow=flow
             )
-        check_flow(flow, id, found.flow)
+        _check_flow(flow, id, found.flow)
         return found
 
     def waiting(self, id: str) -> Waiting | None:
         """An execution that was taken over and can't go on here yet."""
-        return None if self.keeper is None else self.keeper.waiting.get(id)
+        return None if self._session is None else self._session.recovery.waiting.get(id)
 
     async def anywhere(self, flow: str | None, id: str) -> Execution | StoredExecution:
         """An execution, here or in the store. Raises `UnknownExecution`, and `StoreError`."""
-        found = self.known(id)
-        if found is not None or self.keeper is None:
+        found = self._registry.known(id)
+        if found is not None or self._session is None:
             return self.here(flow, id)
-        records = await self.keeper.store.load(id)
+        records = await self._session.store.load(id)
         if not records:
             return self.here(flow, id)
         stored = StoredExecution(records)
-        check_flow(flow, id, stored.flow)
+        _check_flow(flow, id, stored.flow)
         try:
-            stored.plan = await self.keeper.plan_of(stored.start, stored.options.step, stored.own_steps)
+            stored.plan = await self._session.recovery.plan_of(stored.start, stored.options.step, stored.own_steps)
         except FlowError:
             pass  # a definition that can't be read here: everything but the response is there
         return stored
+
+    async def live(self, flow: str | None, id: str, what: str) -> Execution:
+        """An execution of this process, to be paused, say. Raises `IllegalMove` for one that only the store knows."""
+        if self._session is not None and self.waiting(id) is not None:
+            await self._session.recovery.tried()
+        found = await self.anywhere(flow, id)
+        if isinstance(found, Execution):
+            return found
+        waiting = self.waiting(id)
+        if found.over:
+            why, fix = f"is over ({found.status.name})", "restart it"
+        elif waiting is not None:
+            why, fix = f"can't go on yet: {waiting.reason}", "register what it waits for"
+        else:
+            why, fix = "is under way in another process, or waits for one,", "ask that one"
+        raise IllegalMove(f"execution {id} {why} and can't be {what} here", fix=fix, flow=flow, execution=found)
 
     async def ended(self, flow: str | None, id: str) -> Execution | StoredExecution:
         """An execution that is over: waits for one that is under way, here or in another process.
@@ -134,7 +96,7 @@ class Directory:
             waiting = self.waiting(id)
             if isinstance(found, Execution):
                 await found.wait()
-                if self.known(id) is found or not was_dropped(found):
+                if self._registry.known(id) is found or not was_dropped(found):
                     return found
             elif found.over:
                 return found
@@ -145,17 +107,20 @@ class Directory:
                 await asyncio.sleep(delay)
                 delay = min(LAST_LOOK, 2 * delay)
 
-    async def stored_before(self, run: Execution, conflict: Conflict) -> Execution | StoredExecution:
-        """The execution that the store has under the id of ``run``, which therefore was not started.
+    async def stored_before(self, flow: str, conflict: Conflict, over: bool) -> Execution | StoredExecution:
+        """The execution that the store has under the id of one that therefore was not started: it says ``conflict``.
 
-        Over, unless ``async_=True`` was said. Raises `ExecutionConflict` when it is one of something else.
+        Args:
+            over: wait for its end.
+
+        Raises:
+            ExecutionConflict: it is one of something else.
         """
-        self.forget(run)
         if conflict.reason == "request":
-            raise ExecutionConflict(conflict.message, fix="use another id", flow=run.flow) from conflict
+            raise ExecutionConflict(conflict.message, fix="use another id", flow=flow) from conflict
         if conflict.reason != "exists":
             raise conflict
-        return await (self.anywhere if run.options.async_ else self.ended)(run.flow, run.name)
+        return await (self.ended if over else self.anywhere)(flow, conflict.execution)
 
     async def list(
         self, flow: str | None, status: Status | None, since: float | None, limit: int, cursor: str | None
@@ -163,49 +128,37 @@ class Directory:
         """Executions, newest first."""
         if limit < 1:
             raise InvalidOption(f"limit must be at least 1, not {limit}")
-        if self.keeper is not None:
-            page: Page = await self.keeper.store.list(flow, status, since, limit, cursor)
+        if self._session is not None:
+            page: Page = await self._session.store.list(flow, status, since, limit, cursor)
             return page
         return self._list_here(flow, status, since, limit, cursor)
 
     def _list_here(
         self, flow: str | None, status: Status | None, since: float | None, limit: int, cursor: str | None
     ) -> Page:
-        if self.scheduler is None:
+        scheduler = self._registry.scheduler
+        if scheduler is None:
             return Page([], None)
-        found = sorted(self.scheduler.runs_known(), key=lambda run: run.id_words, reverse=True)
+        found = sorted(scheduler.runs_known(), key=lambda run: run.id_words, reverse=True)
         if cursor is not None:
             after = words_of(cursor) or self.here(None, cursor).id_words
             found = [run for run in found if run.id_words < after]
-        infos = (info(run, self.scheduler.ahead) for run in found if flow in (None, run.flow))
+        infos = (_info(run, scheduler.ahead) for run in found if flow in (None, run.flow))
         chosen = [one for one in infos if status in (None, one.status) and (since is None or one.time_utc >= since)][
             : limit + 1
         ]
         return Page(chosen[:limit], chosen[limit - 1].execution if len(chosen) > limit else None)
 
 
-def was_dropped(run: Execution) -> bool:
-    """Whether an execution has ended here only, without a record: others go on with it."""
-    return run.durable and run.over and run.status is Status.STOPPED
-
-
-def check_flow(flow: str | None, id: str, found: str) -> None:
+def _check_flow(flow: str | None, id: str, found: str) -> None:
     """Raise `UnknownExecution` when an execution belongs to another flow than was said."""
     if flow is not None and found != flow:
         raise UnknownExecution(f"execution {id!r} belongs to flow {found!r}, not {flow!r}", flow=flow)
 
 
-def info(run: Any, ahead: float) -> ExecutionInfo:
+def _info(run: Any, ahead: float) -> ExecutionInfo:
     """One line about an execution that lives in this process. ``ahead``: UTC seconds minus loop seconds."""
     began, over = run.span
     parent = None if run.parent is None else run.parent.id
     ended = over + ahead if run.over else None
     return ExecutionInfo(run.id, run.flow, run.revision, run.status, parent, began + ahead, ended, 0, 0)
-
-
-def is_same(known: Execution, request: Any) -> bool:
-    """Whether an execution has this request. One from a store has what JSON made of it: lists for tuples."""
-    if known.durable and not isinstance(request, bytes):
-        return encode_outcome(known.request) == encode_outcome(request)
-    same: bool = known.request == request
-    return same

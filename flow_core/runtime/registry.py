@@ -1,16 +1,96 @@
-"""Ids of executions as text: UUIDv7 (RFC 9562) that also say where the execution is.
+"""The executions of this process by id.
 
-Lives here: reading them. Does not live here: making them (``core/ledger.pyx``, which documents the layout), their text
-(``core/run.pyx``).
+Ids are UUIDv7 (RFC 9562) that also say where the execution is; ``core/run_table.pyx``, which makes them, documents the
+layout. Ids that callers made up, and those of executions that began in another process, are kept here.
 """
 
 from __future__ import annotations
 
 import re
+from weakref import WeakValueDictionary
 
-__all__ = ["parse_id", "words_of"]
+from flow_core.core.plan import Plan
+from flow_core.core.scheduler import Scheduler
+from flow_core.errors import ExecutionConflict
+from flow_core.model.ids import check_id
+from flow_core.model.payload import encode_outcome
+from flow_core.model.status import Status
+from flow_core.runtime.context import StepContext
+from flow_core.runtime.execution import Execution
+
+__all__ = ["Registry", "was_dropped", "words_of"]
 
 _FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
+
+
+class Registry:
+    """Finds the executions of one scheduler that are live, remembered, or held by somebody.
+
+    Args:
+        scheduler: whose executions they are; None before the first one.
+        nonce: of the ids that it makes.
+    """
+
+    def __init__(self, scheduler: Scheduler | None = None, nonce: int = 0) -> None:
+        self.scheduler = scheduler
+        self._nonce = nonce
+        #: Executions by ids that their callers, or other processes, gave them.
+        self.named: WeakValueDictionary[str, Execution] = WeakValueDictionary()
+        #: Whether an execution that was dropped here goes on from its records; then its handle stands for nothing.
+        self.recovers = False
+
+    def known(self, id: str) -> Execution | None:
+        """The execution with this id; None when there is none, or when it goes on elsewhere, or later."""
+        found: Execution | None = self.named.get(id)
+        if found is None and self.scheduler is not None:
+            place = _place_of(id, self._nonce)
+            if place is not None:
+                found = self.scheduler.lookup(*place)
+                if found is not None and found.id != id:
+                    found = None
+        return None if found is not None and self.recovers and was_dropped(found) else found
+
+    def same(self, plan: Plan, request: object, id: str, caller: StepContext | None) -> Execution | None:
+        """The execution of an id that a caller gave, when there is one.
+
+        Raises:
+            ExecutionConflict: it is one of something else. InvalidId.
+        """
+        known = self.known(check_id(id, "execution id"))
+        if known is None:
+            return None
+        if known.flow != plan.flow or not _is_same(known, request):
+            what = f"flow {known.flow!r}" if known.flow != plan.flow else "another request"
+            raise ExecutionConflict(
+                f"execution {id!r} exists, with {what}", fix="use another id", flow=plan.flow, execution=known
+            )
+        if caller is None:
+            known.others += 1
+        elif known.caller is None:  # a child that was recovered on its own
+            known.parent, known.caller = caller.run, caller
+        return known
+
+    def remember(self, run: Execution) -> None:
+        """Find an execution by the id that it was given."""
+        self.named[run.name] = run
+
+    def forget(self, run: Execution) -> None:
+        """The id that an execution was given is free again."""
+        if self.named.get(run.name) is run:
+            del self.named[run.name]
+
+
+def was_dropped(run: Execution) -> bool:
+    """Whether an execution has ended here only, without a record: others go on with it."""
+    return run.durable and run.over and run.status is Status.STOPPED
+
+
+def _is_same(known: Execution, request: object) -> bool:
+    """Whether an execution has this request. One from a store has what JSON made of it: lists for tuples."""
+    if known.durable and not isinstance(request, bytes):
+        return encode_outcome(known.request) == encode_outcome(request)
+    same: bool = known.request == request
+    return same
 
 
 def words_of(text: str) -> tuple[int, int] | None:
@@ -21,7 +101,7 @@ def words_of(text: str) -> tuple[int, int] | None:
     return int(digits[:16], 16), int(digits[16:], 16)
 
 
-def parse_id(text: str, nonce: int) -> tuple[int, int] | None:
+def _place_of(text: str, nonce: int) -> tuple[int, int] | None:
     """(slot, generation) of a generated id; None when it is not one of this executor's."""
     words = words_of(text)
     if words is None or words[1] & 0xFFFFFFFF != nonce:

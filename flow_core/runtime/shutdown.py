@@ -1,17 +1,43 @@
-"""The guard: one asyncio task that stands for all steps under way when the loop shuts down.
+"""What precedes the end: executions come to rest before an executor stops, and end before their loop closes.
 
 `asyncio.run` ends by cancelling every task there is. Steps are not in ``asyncio.all_tasks()`` (making each one known
-costs more than running it), so this task is cancelled in their place and ends their executions before the loop closes.
-
-Lives here: that task. Does not live here: ending executions (`Executor`).
+costs more than running it), so one task, the guard, is cancelled in their place and ends their executions.
 """
 
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, CancelledError, Task
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-__all__ = ["post_guard"]
+from flow_core.model.status import Status
+
+if TYPE_CHECKING:
+    from flow_core.runtime.execution import Execution
+
+__all__ = ["all_at_rest", "post_guard"]
+
+
+def _at_rest(run: Execution) -> bool:
+    """Whether nothing of an execution will happen by itself: it is over, or paused with nothing under way."""
+    return run.over or (run.status is Status.PAUSED and not run.busy and run.held == run.holds == 0)
+
+
+async def all_at_rest(known: Callable[[], list[Execution]]) -> None:
+    """Wait until all executions are at rest, those included that start meanwhile (children of others)."""
+    while moving := [run for run in known() if not _at_rest(run)]:
+        for run in moving:
+            await _rest(run)
+
+
+async def _rest(run: Execution) -> None:
+    changed = run.listen()
+    try:
+        while not _at_rest(run):
+            changed.clear()
+            await changed.wait()
+    finally:
+        run.unlisten(changed)
 
 
 def post_guard(loop: AbstractEventLoop, end: Callable[[], Awaitable[None]]) -> Task[None]:

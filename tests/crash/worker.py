@@ -79,8 +79,8 @@ class Worker:
         self.counts = dict.fromkeys(names, 0)
 
     @property
-    def keeper(self):
-        return self.executor._keeper
+    def session(self):
+        return self.executor._session
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -136,8 +136,8 @@ class Worker:
         return shielded if name == "commit" else call
 
     def troubled(self):
-        keeper = self.keeper
-        return keeper is not None and hasattr(keeper._performer, "journal") and keeper.journal.trouble is not None
+        session = self.session
+        return session is not None and session.journal.trouble is not None
 
     def spawn(self, work):
         task = asyncio.get_running_loop().create_task(work)
@@ -203,7 +203,7 @@ class Worker:
         id_ = info.execution
         while True:
             try:
-                await self.keeper.settled(id_)
+                await self.session.recovery.settled(id_)
                 self.tell_end(id_, await self.executor.wait(info.flow, id_))
                 return
             except (StoreUnavailable, IllegalMove, UnknownExecution):
@@ -211,7 +211,7 @@ class Worker:
 
     async def resume_found(self, info):
         try:
-            await self.keeper.settled(info.execution)
+            await self.session.recovery.settled(info.execution)
             await self.resume(self.executor.find(info.flow, info.execution))
         except (StoreError, IllegalMove, UnknownExecution):
             pass  # it ended just now, or is another process's
@@ -327,7 +327,7 @@ class Worker:
     async def watch_trouble(self):
         told = None
         while True:
-            trouble = self.keeper.journal.trouble
+            trouble = self.session.journal.trouble
             if (None if trouble is None else trouble.code) != told:
                 told = None if trouble is None else trouble.code
                 say(f"trouble {told}")

@@ -53,15 +53,15 @@ class Dead(Exception):
 def crash(flow: Flow) -> None:
     """The process of ``flow`` is killed: nothing of it goes on, nothing more of it is written."""
     executor: Any = flow.executor
-    keeper, scheduler, dead = executor._keeper, executor._scheduler, Dead()
-    keeper.closed = True
-    for task in [*keeper._tasks, keeper._tenure._heart, flow._retaining]:
+    session, scheduler, dead = executor._session, executor._scheduler, Dead()
+    session._close()
+    for task in [*session.recovery.tasks, session._lease._heart, flow._retaining]:
         if task is not None:
             task.cancel()
-    keeper.journal.close(dead)
+    session.journal.close(dead)
     for run in scheduler.runs_known():
         if not run.over:
-            executor.performer.drop(run, dead)
+            executor._runner.drop(run, dead)
     scheduler.close()
     executor._guard.cancel()
 

@@ -181,11 +181,12 @@ def test_a_long_lived_executor_keeps_nothing_of_what_is_over():
             await flow.create_steps("f", steps)
             for i in range(60):
                 await flow.execute("f", i, timeout=1000, **({"id": f"x{i}"} if i % 2 else {}))
-            performer, keeper = flow.executor.performer, flow.executor._keeper
+            runner, session = flow.executor._runner, flow.executor._session
             gc.collect()  # an execution and its machine refer to one another
             assert len(flow.executor.scheduler.kept) == 10
-            assert len(flow.executor._directory.named) <= 10
-            assert not performer._timers and not performer._handles and not keeper.waiting and not keeper._children
-            assert len(keeper._tasks) <= 1 and len(flow._catalog._past._kept) == 0
+            assert len(flow.executor._registry.named) <= 10
+            assert not runner._timers and not runner._handles and not session.recovery.waiting
+            assert not session.recovery._children and len(session.recovery.tasks) <= 1
+            assert len(flow._catalog._past._kept) == 0
 
     play(main())

@@ -69,8 +69,8 @@ def nothing_stays(flow):
     executor = flow.executor
     statistics = executor.statistics()
     assert (statistics.executions_live, statistics.waiting, statistics.steps_running) == (0, 0, 0)
-    assert executor.performer._timers == {} and executor.performer._handles == {}
-    journal = executor.performer.journal
+    assert executor._runner._timers == {} and executor._runner._handles == {}
+    journal = executor._session.journal
     assert not journal._next.records and not journal._next.callbacks and journal._sent is None
     assert journal.trouble is None
 
@@ -124,7 +124,7 @@ def test_an_executor_in_trouble_says_so_and_takes_nothing_on(fault):
             store.fault = fault
             starting = asyncio.create_task(flow.execute("f", 1, id="x"))
             await asyncio.sleep(1)
-            assert isinstance(flow.executor.performer.journal.trouble, StoreUnavailable)
+            assert isinstance(flow.executor._session.journal.trouble, StoreUnavailable)
             found = await flow.executor.explain("f", "x")
             assert "store" in {reason.kind for reason in found.reasons} and f"injected: {fault}" in str(found)
             claims = store.claims
@@ -223,7 +223,7 @@ def test_an_outcome_of_somebody_else_ends_the_execution_here_and_no_other():
             await flow.create_steps("f", [Step("a", calls.body("a", gate=gate))])
             one = await flow.execute("f", 1, id="x", async_=True)
             other = await flow.execute("f", 1, id="y", async_=True)
-            epoch = flow.executor._keeper._tenure.epoch
+            epoch = flow.executor._session._lease.epoch
             await store.commit(epoch, [StepEnded("x", "a", 1, Status.SUCCESS, b'"else"', None, False, True)])
             gate.set()
             assert await other == "a"

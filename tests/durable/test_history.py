@@ -33,7 +33,7 @@ def test_attempts_and_pauses_of_before_are_in_it():
         flow = await again(store, steps)
         await flow.executor.resume("f", "x")
         assert await flow.executor.wait("f", "x") is Status.SUCCESS
-        live = flow.executor.known("x").history()
+        live = flow.executor._registry.known("x").history()
         assert told(live, began) == [
             (None, "RUNNING", 1, 0),
             ("a", "RUNNING", 1, 0),

@@ -18,7 +18,7 @@ def test_a_frozen_executor_is_taken_over_and_its_late_commit_refused():
         flow, execution = await started(store, steps)
         await until(lambda: calls["a"])
         renew, frozen = store.renew, asyncio.Event()
-        first = flow.executor._keeper._tenure.epoch
+        first = flow.executor._session._lease.epoch
 
         async def no_heartbeat(epoch):
             if epoch.number == first.number:

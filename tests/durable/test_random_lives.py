@@ -121,7 +121,7 @@ async def live(world, store, chance):
 async def disturb(flow, chance):
     if chance.random() < 0.5:
         await asyncio.sleep(chance.choice([0, 0.5, 1.5]))
-        handle = flow.executor._directory.known(ID)
+        handle = flow.executor._registry.known(ID)
         if handle is None or handle.over:
             return
         what = chance.random()

@@ -110,7 +110,7 @@ def test_the_total_timeout_of_a_first_attempt_goes_on(away):
         await asyncio.sleep(away)
         flow = await again(store, steps)
         assert await flow.executor.wait("f", "x") is Status.FAILURE
-        error = flow.executor.known("x").errors["a"]
+        error = flow.executor._registry.known("x").errors["a"]
         assert type(error) is StepTimeout and "total_timeout=100" in str(error)
         over = asyncio.get_running_loop().time() - began
         assert over == pytest.approx(max(100, 10 + away), abs=2)

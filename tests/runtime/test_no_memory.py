@@ -17,7 +17,7 @@ import pytest
 import flow_core
 from flow_core import ExecutorOptions, Status
 from flow_core.engine import events as e
-from flow_core.runtime.commands import Performer
+from flow_core.runtime.commands import CommandRunner, Immediate
 
 SCRIPT = """
 import _testcapi, asyncio
@@ -34,7 +34,7 @@ async def start(executor, plan, options):
         try:
             _testcapi.set_nomemory(number, number + 1)
             try:
-                run = executor.start(plan, 1, given)
+                run = executor._launcher.start(plan, 1, given, None)
             finally:
                 _testcapi.remove_mem_hooks()
             await run.wait()
@@ -43,10 +43,10 @@ async def start(executor, plan, options):
             if given is None:
                 assert executor.statistics().executions_started == started
             else:
-                assert given.id not in executor._directory.named
+                assert given.id not in executor._registry.named
         await asyncio.sleep(0)
         assert executor.statistics().executions_live == 0, f"allocation {number}"
-        assert (await executor.start(plan, 1)) == 1
+        assert (await executor.execute(plan, 1)).response == 1
 
 async def main():
     async with Flow() as flow:
@@ -84,11 +84,11 @@ def test_a_command_that_fails_does_not_take_those_behind_it_along():
         def finish(self, run: Any, status: Status, error: BaseException | None) -> None:
             done.append(status)
 
-    performer = Performer(ExecutorOptions(), lambda: None)
-    performer.scheduler = cast(Any, FakeScheduler())
+    runner = CommandRunner(ExecutorOptions(), lambda: None, Immediate())
+    runner.scheduler = cast(Any, FakeScheduler())
     run = cast(Any, object())
     timer = ("execution", 0)
-    performer._perform(run, [e.SetTimer(timer, 1.0)])
+    runner.perform(run, [e.SetTimer(timer, 1.0)])
     with pytest.raises(MemoryError):
-        performer._perform(run, [e.CancelTimer(timer), e.Finish(Status.SUCCESS)])
+        runner.perform(run, [e.CancelTimer(timer), e.Finish(Status.SUCCESS)])
     assert done == [Status.SUCCESS]

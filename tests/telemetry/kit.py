@@ -57,14 +57,14 @@ def hex_of(span: ReadableSpan) -> str:
 def crash(flow: Flow) -> None:
     """The process of ``flow`` is killed: nothing of it goes on, nothing more of it is written."""
     executor: Any = flow.executor
-    keeper, dead = executor._keeper, RuntimeError("dead")
-    keeper.closed = True
-    for task in [*keeper._tasks, keeper._tenure._heart]:
+    session, dead = executor._session, RuntimeError("dead")
+    session._close()
+    for task in [*session.recovery.tasks, session._lease._heart]:
         if task is not None:
             task.cancel()
-    keeper.journal.close(dead)
+    session.journal.close(dead)
     for run in executor._scheduler.runs_known():
         if not run.over:
-            executor.performer.drop(run, dead)
+            executor._runner.drop(run, dead)
     executor._scheduler.close()
     executor._guard.cancel()

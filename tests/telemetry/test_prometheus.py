@@ -19,7 +19,7 @@ from flow_core import ClientCallOperation, ClientPublishOperation, Executor, Flo
 from flow_core.errors import InvalidOption, StepFailed
 from flow_core.pubsub import MemoryPubSubClient, PubSubStatistics
 from flow_core.rpc import MemoryRpcClient, RpcStatistics
-from flow_core.runtime.statistics import ExecutorStatistics
+from flow_core.runtime.executor import ExecutorStatistics
 from flow_core.stores import MemoryStore
 from flow_core.telemetry import ExecutorCollector, serve_metrics
 from flow_core.telemetry.prometheus import METRICS

@@ -1,11 +1,8 @@
-"""`Tenure`: the right of one executor to write to a shared store, kept alive by heartbeats.
+"""The right of one executor to write to a shared store, kept alive by heartbeats.
 
 An executor that dies leaves executions behind. Others may take them over when its lease is over, and at once when it
 was a process of this machine that is gone. One that was only frozen finds out at its next write that it is no longer
 the owner: the number of its epoch is fenced, whatever its clock says.
-
-Lives here: names of executors, the epoch, the heartbeat. Does not live here: what is done with what was taken over
-(``runtime/keeper.py``).
 """
 
 from __future__ import annotations
@@ -22,7 +19,7 @@ from flow_core.errors import LeaseLost, StoreError
 from flow_core.model.records import Epoch
 from flow_core.runtime.durable.journal import ExecutionStore
 
-__all__ = ["Tenure", "process_is_gone", "process_name"]
+__all__ = ["Lease", "process_is_gone", "process_name"]
 
 log = logging.getLogger("flow_core")
 
@@ -61,30 +58,19 @@ def _began(pid: int) -> str:
         return ""
 
 
-class Tenure:
-    """See the module.
+class Lease:
+    """The right of one executor to write to a shared store, for some seconds from each heartbeat.
 
     Args:
         store: where the right is held.
         name: of the executor.
-        lease: seconds that a heartbeat buys.
-        beat: called after each heartbeat: to look for executions that others left. It must not take long.
-        lost: called when a heartbeat finds the epoch fenced.
+        seconds: that a heartbeat buys.
     """
 
-    def __init__(
-        self,
-        store: ExecutionStore,
-        name: str,
-        lease: float,
-        beat: Callable[[], object],
-        lost: Callable[[BaseException], None],
-    ) -> None:
+    def __init__(self, store: ExecutionStore, name: str, seconds: float) -> None:
         self._store = store
-        self._beat = beat
-        self._lost = lost
         self.name = name
-        self.lease = lease
+        self.seconds = seconds
         self.epoch: Epoch
         self._heart: asyncio.Task[None] | None = None
 
@@ -93,24 +79,29 @@ class Tenure:
         for owner in await self._store.owners():
             if owner != self.name and process_is_gone(owner):
                 await self._store.begin(owner, 0.0)  # nobody can have two: the dead one's is over
-        self.epoch = await self._store.begin(self.name, self.lease)
+        self.epoch = await self._store.begin(self.name, self.seconds)
         return self.epoch
 
-    def start(self) -> None:
-        """Begin the heartbeat."""
-        if self._heart is None:
-            self._heart = asyncio.get_running_loop().create_task(self._live(), name="flow-core heartbeat")
+    def start(self, beat: Callable[[], object], lost: Callable[[BaseException], None]) -> None:
+        """Begin the heartbeat.
 
-    async def _live(self) -> None:
+        Args:
+            beat: called after each one: to look for executions that others left. It must not take long.
+            lost: called when one finds the epoch fenced.
+        """
+        if self._heart is None:
+            self._heart = asyncio.get_running_loop().create_task(self._live(beat, lost), name="flow-core heartbeat")
+
+    async def _live(self, beat: Callable[[], object], lost: Callable[[BaseException], None]) -> None:
         while True:
-            await asyncio.sleep(self.lease / BEATS)
+            await asyncio.sleep(self.seconds / BEATS)
             epoch = self.epoch
             try:
                 await self._store.renew(epoch)
-                self._beat()
+                beat()
             except LeaseLost as error:
                 if epoch is self.epoch:  # else a new one has begun meanwhile
-                    self._lost(error)
+                    lost(error)
             except StoreError as error:
                 log.warning("no heartbeat to the store: %s", error.message)
             except Exception:  # without heartbeats others would take over what is under way here

@@ -1,4 +1,4 @@
-"""`Scribe`: what happened to an execution, in the words of ``flow_core.model.records``.
+"""`Recorder`: what happened to an execution, in the words of ``flow_core.model.records``.
 
 Lives here: ids, UTC times and encoded values of records, and the options of an execution as JSON. Does not live here:
 writing them (``runtime/journal.py``), reading them back into an execution (``engine/replay.py``).
@@ -34,7 +34,7 @@ from flow_core.model.status import Status
 if TYPE_CHECKING:
     from flow_core.runtime.execution import Execution
 
-__all__ = ["Scribe", "error_record", "read_options"]
+__all__ = ["Recorder", "error_record", "read_options"]
 
 SUCCESS: Final = int(Status.SUCCESS)
 #: Longest text of an error that is kept, characters.
@@ -57,7 +57,7 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
-class Scribe:
+class Recorder:
     """Makes the records of one executor's executions.
 
     Args:

@@ -1,8 +1,6 @@
-"""`Keeper`: what an executor does with its store: starts are recorded, what was left unfinished is taken up.
+"""What an executor does with its store: it records starts, takes up what was left unfinished, lets go what it lost.
 
-Lives here: the start of executions, the right to write, the loss of executions to others. Does not live here: recovery
-(``runtime/recovery.py``), the order of records and effects (``runtime/durable.py``), leases (``runtime/tenure.py``),
-what is over (``runtime/archive.py``).
+The order of records and effects is that of ``write_ahead.py``.
 """
 
 from __future__ import annotations
@@ -15,84 +13,117 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flow_core.engine import events as e
+from flow_core.engine.compiler import check_start
 from flow_core.errors import Conflict, ExecutionAborted, ExecutorStopped, FlowError, LeaseLost, StoreError
+from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS
 from flow_core.model.records import Epoch, ErrorRecord, ExecutionEnded, Record
 from flow_core.model.revisions import Change
 from flow_core.model.status import Status
 from flow_core.model.trace_context import with_current_trace
 from flow_core.runtime.durable.journal import ExecutionStore, Journal
-from flow_core.runtime.durable.lease import BEATS, Tenure
-from flow_core.runtime.durable.recorder import Scribe
-from flow_core.runtime.durable.recovery import ENDING, Recovery, Waiting
-from flow_core.runtime.durable.write_ahead import PATIENCE
+from flow_core.runtime.durable.lease import BEATS, Lease
+from flow_core.runtime.durable.recorder import Recorder
+from flow_core.runtime.durable.recovery import Recovery
+from flow_core.runtime.durable.waiting import ENDING, Waiting
+from flow_core.runtime.durable.write_ahead import PATIENCE, WriteAhead
 
 if TYPE_CHECKING:
+    from flow_core.core.plan import Plan
+    from flow_core.core.scheduler import Scheduler
+    from flow_core.model.options import ExecuteOptions
+    from flow_core.runtime.commands import CommandRunner
+    from flow_core.runtime.context import StepContext
     from flow_core.runtime.execution import Execution
-    from flow_core.runtime.executor import Executor
+    from flow_core.runtime.launcher import Launcher
+    from flow_core.runtime.registry import Registry
 
-__all__ = ["Keeper", "Waiting"]
+__all__ = ["DurableSession"]
 
 log = logging.getLogger("flow_core")
 
 
-class Keeper(Recovery):
-    """See the module.
+class DurableSession:
+    """The time during which one executor writes to one store. Made by `begin`.
 
     Args:
-        executor: whose executions they are.
         store: open.
-        name: of the executor, unique among those that share the store.
+        lease: the right to write, which has begun.
+        runner: performs what is decided; from now on when that is committed.
+        launcher: makes executions and drives them.
+        registry: where they are found.
     """
 
-    def __init__(self, executor: Executor, store: ExecutionStore, name: str) -> None:
-        super().__init__(executor, store)
-        self._tenure = Tenure(store, name, executor.options.lease, self._look_round, self._fenced)
+    def __init__(
+        self, store: ExecutionStore, lease: Lease, runner: CommandRunner, launcher: Launcher, registry: Registry
+    ) -> None:
+        self.store = store
+        self._lease = lease
+        self._runner = runner
+        self._scheduler: Scheduler = runner.scheduler
+        self._launcher = launcher
+        self._registry = registry
+        self._began = self._scheduler.time  # loop time
+        self._writes = WriteAhead(self._new_journal(), Recorder(self._scheduler.ahead))
+        self.recovery = Recovery(
+            store, lease, self._writes, runner=runner, launcher=launcher, registry=registry, fenced=self._fenced
+        )
         self._beginning: asyncio.Task[None] | None = None
-        self._began = 0.0  # loop time
         self._unwatch: Callable[[], None] = lambda: None
         #: Executions lost to others.
-        self.lost = 0
+        self._lost_count = 0
         self._commits = self._records = 0  # of journals before the present one
+        runner.commit, registry.recovers = self._writes, True
+
+    @classmethod
+    async def begin(
+        cls, store: ExecutionStore, name: str, runner: CommandRunner, launcher: Launcher, registry: Registry
+    ) -> DurableSession:
+        """Win the right to write. Raises `StoreError`.
+
+        Args:
+            name: of the executor, unique among those that share the store.
+        """
+        lease = Lease(store, name, runner.options.lease)
+        await lease.begin()
+        return cls(store, lease, runner, launcher, registry)
+
+    def _new_journal(self) -> Journal:
+        epoch = self._lease.epoch
+        return Journal(self.store, epoch, self._scheduler.release, partial(self._lost, epoch))
 
     async def open(self) -> None:
-        """Begin an epoch, start the heartbeat, take up what is unfinished. Raises `StoreError`."""
-        await self._begin()
+        """Start the heartbeat, take up what is unfinished. Raises `StoreError`."""
         self._unwatch = self.store.watch(self._heard)
-        self._tenure.start()
+        self._lease.start(self.recovery.look_round, self._fenced)
         try:
-            await self.recover()
+            await self.recovery.recover()
         except BaseException as error:
             await self.close(error)
             raise
 
-    async def _begin(self) -> None:
-        epoch = await self._tenure.begin()
-        before = getattr(self._performer, "journal", None)
-        if before is not None:
-            self._commits += before.commits
-            self._records += before.written
-        self._began = self._scheduler.time
-        self._performer.scribe = Scribe(self._scheduler.ahead)
-        self._performer.journal = Journal(self.store, epoch, self._scheduler.release, partial(self._lost, epoch))
+    @property
+    def journal(self) -> Journal:
+        """Where records go now."""
+        return self._writes.journal
 
     def statistics(self) -> dict[str, int]:
         """The counters, by their names in `ExecutorStatistics`."""
-        journal = self.journal
+        journal, recovery = self.journal, self.recovery
         return {
             "commits": self._commits + journal.commits, "records": self._records + journal.written,
-            "recovered": self.recovered, "lost": self.lost, "waiting": len(self.waiting),
+            "recovered": recovery.recovered, "lost": self._lost_count, "waiting": len(recovery.waiting),
         }  # fmt: skip
 
     def _heard(self, change: Change) -> None:
         """Somebody left executions behind, perhaps: look at once, and not with the next heartbeat."""
         if Change.WORK in change:
-            self._look_round()
+            self.recovery.look_round()
 
     async def close(self, reason: BaseException) -> None:
         """Write nothing any more and give up the epoch. What has not ended goes on elsewhere, or later."""
-        self.closed = True
+        self._close()
         self._unwatch()
-        tasks = [*self._tasks]
+        tasks = [*self.recovery.tasks]
         for task in tasks:
             task.cancel()
         with contextlib.suppress(TimeoutError, FlowError):  # failed attempts, say: nobody waits for those
@@ -100,7 +131,11 @@ class Keeper(Recovery):
                 await self.journal.committed("")
         self._let_go(reason)
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._tenure.end()
+        await self._lease.end()
+
+    def _close(self) -> None:
+        """Whatever is dropped from now on does not go on here."""
+        self.recovery.closed, self._registry.recovers = True, False
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
@@ -109,23 +144,45 @@ class Keeper(Recovery):
         while (beginning := self._beginning) is not None and not beginning.done():
             await asyncio.wait([beginning])
 
-    async def give_up(self, waiting: Waiting) -> None:
-        """Abort an execution that can't go on here, perhaps never will. Nothing of it is undone."""
-        before, waiting.kind = waiting.kind, ENDING
-        info, now = waiting.info, self._scheduler.time + self._performer.scribe.ahead
-        why = f"execution of flow {info.flow!r} was aborted; {waiting.reason}"
-        error = ErrorRecord(ExecutionAborted.code, why, ExecutionAborted.__name__)
-        self.journal.write(ExecutionEnded(info.execution, Status.ABORTED, error, now))
-        try:
-            await self.journal.committed(info.execution)
-        except BaseException:
-            waiting.kind = before
-            raise
-        if self.waiting.pop(info.execution, None) is not None:
-            waiting.tell()
+    async def start(
+        self, plan: Plan, request: Any, options: ExecuteOptions | None, caller: StepContext | None,
+        steps: Callable[[], bytes] | None,
+    ) -> Execution:  # fmt: skip
+        """Start an execution, or find the one that has its id; returns when its start is committed.
 
-    async def start(self, run: Execution, steps: bytes | None, recalled: Sequence[tuple[int, Any]] = ()) -> None:
-        """Launch a prepared execution when its start is committed.
+        Args:
+            steps: encodes them, for an execution without a registered flow.
+
+        Raises:
+            as `Launcher.start` and `launch`.
+        """
+        encoded = None if steps is None else steps()  # before there is anything that would have to be undone
+        if self._beginning is not None:
+            await self.ready()
+        options = options or DEFAULT_EXECUTE_OPTIONS
+        if options.id is not None:
+            await self.recovery.settled(options.id)
+            known = self._registry.same(plan, request, options.id, caller)
+            if known is not None:
+                if not known.over:
+                    await self.journal.committed(known.id)
+                return known
+        if options is not DEFAULT_EXECUTE_OPTIONS or plan.mappings:
+            check_start(plan, options)
+        run = self._launcher.prepare(plan, request, options, caller)
+        try:
+            if run.name is not None:
+                self._registry.remember(run)
+            await self.launch(run, encoded)
+        except Exception:
+            self._registry.forget(run)
+            raise
+        return run
+
+    def launch(
+        self, run: Execution, steps: bytes | None, recalled: Sequence[tuple[int, Any]] = ()
+    ) -> asyncio.Future[None]:
+        """Launch a prepared execution when its start is committed; to be awaited.
 
         Args:
             steps: encoded, of an execution without a registered flow.
@@ -138,23 +195,23 @@ class Keeper(Recovery):
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         run.name = run.id  # asked for with every record
         run.durable, run.own_steps, run.options = True, steps, with_current_trace(run.options)
-        scribe = self._performer.scribe
+        journal, recorder = self._writes.journal, self._writes.recorder
         try:
-            records: list[Record] = [scribe.started(run, steps)]
+            records: list[Record] = [recorder.started(run, steps)]
             for index, value in recalled:
                 run.recall(index, value)
-                records.append(scribe.recalled(run, index, value))
+                records.append(recorder.recalled(run, index, value))
         except FlowError as error:
-            self._performer.drop(run, error)
+            self._runner.drop(run, error)
             raise
         for record in records:
-            self.journal.write(record)
-        self.journal.then(run.name, partial(self._started, run, started))
-        await started
+            journal.write(record)
+        journal.then(run.name, partial(self._started, run, started))
+        return started
 
     def _started(self, run: Execution, started: asyncio.Future[None], error: BaseException | None) -> None:
         if error is not None:
-            self._performer.drop(run, error)
+            self._runner.drop(run, error)
             if not started.done():
                 started.set_exception(error)
             return
@@ -164,63 +221,82 @@ class Keeper(Recovery):
         if run.over:
             return
         if unwanted:  # before its first step starts
-            self._performer.feed(run, e.AbortAsked(reason="cancelled by its caller"))
+            self._runner.feed(run, e.AbortAsked(reason="cancelled by its caller"))
         else:
-            self._executor.launch(run)
+            self._launcher.launch(run)
+
+    async def give_up(self, waiting: Waiting) -> None:
+        """Abort an execution that can't go on here, perhaps never will. Nothing of it is undone."""
+        before, waiting.kind = waiting.kind, ENDING
+        info, now = waiting.info, self._scheduler.time + self._writes.recorder.ahead
+        why = f"execution of flow {info.flow!r} was aborted; {waiting.reason}"
+        error = ErrorRecord(ExecutionAborted.code, why, ExecutionAborted.__name__)
+        self.journal.write(ExecutionEnded(info.execution, Status.ABORTED, error, now))
+        try:
+            await self.journal.committed(info.execution)
+        except BaseException:
+            waiting.kind = before
+            raise
+        if self.recovery.waiting.pop(info.execution, None) is not None:
+            waiting.tell()
 
     # --- loss ---------------------------------------------------------------------------------------------------------
 
     def _lost(self, epoch: Epoch, execution: str | None, error: BaseException) -> None:
         """The store refused records: somebody else has this execution, or (None) perhaps all of them."""
-        if epoch is not self._tenure.epoch:
+        if epoch is not self._lease.epoch:
             return  # a journal that was given up before
         if execution is None:
             self._fenced(error)
             return
-        run = self._executor.known(execution)
+        run = self._registry.known(execution)
         if run is None or not run.durable or run.over:
             return
         log.warning("execution %s goes on from what the store has of it: %s", execution, error)
-        self.lost += 1
-        self._performer.drop(run, error)
+        self._lost_count += 1
+        self._runner.drop(run, error)
         if isinstance(error, Conflict):  # it is ours still, and was not where we took it to be
-            self.read_again(run)
+            self.recovery.read_again(run)
         elif not isinstance(error, LeaseLost):
-            self.take_again(run)
+            self.recovery.take_again(run)
 
     def _fenced(self, error: BaseException) -> None:
         """The epoch is over: nothing of what is under way here may be written. Begin anew."""
-        self.closed |= isinstance(error, ExecutorStopped)
-        self.lost += self._let_go(error)
-        if not self.closed and self._beginning is None:
+        if isinstance(error, ExecutorStopped):
+            self._close()
+        self._lost_count += self._let_go(error)
+        if not self.recovery.closed and self._beginning is None:
             log.warning("this executor was taken for dead, its executions go on elsewhere; it begins anew: %s", error)
-            self._beginning = self._spawn(self._begin_anew())
+            self._beginning = self.recovery.spawn(self._begin_anew())
 
     def _let_go(self, error: BaseException) -> int:
         """Go on with nothing; returns with how many executions."""
         self.journal.close(error)
         runs = [run for run in self._scheduler.runs_known() if run.durable and not run.over]
         for run in runs:
-            self._performer.drop(run, error)
-        waiting, self.waiting = self.waiting, {}
-        for one in waiting.values():
-            one.tell()
+            self._runner.drop(run, error)
+        self.recovery.let_go()
         return len(runs)
 
     async def _begin_anew(self) -> None:
         delay = 0.0
-        if self._scheduler.time - self._began < self._tenure.lease:  # once more already: somebody has this name, too?
-            delay = self._tenure.lease / BEATS
+        if self._scheduler.time - self._began < self._lease.seconds:  # once more already: another one has this name?
+            delay = self._lease.seconds / BEATS
         try:
-            while not self.closed:
+            while not self.recovery.closed:
                 await asyncio.sleep(delay)
                 try:
-                    await self._begin()
-                    await self.recover()
+                    await self._lease.begin()
+                    self._commits += self.journal.commits
+                    self._records += self.journal.written
+                    self._began = self._scheduler.time
+                    self._writes.recorder.ahead = self._scheduler.ahead
+                    self._writes.journal = self._new_journal()
+                    await self.recovery.recover()
                 except StoreError as error:
                     log.warning("this executor can't begin anew: %s", error.message)
                 if self.journal.closed is None:
                     return
-                delay = min(max(1.0, 2 * delay), self._tenure.lease)
+                delay = min(max(1.0, 2 * delay), self._lease.seconds)
         finally:
             self._beginning = None
