@@ -14,7 +14,7 @@ import secrets
 from asyncio import get_running_loop
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from flow_core.core.plan import Plan
 from flow_core.core.scheduler import Scheduler
@@ -24,7 +24,13 @@ from flow_core.engine.adhoc import own_plan
 from flow_core.engine.bindings import Bindings
 from flow_core.engine.compiler import check_start
 from flow_core.errors import Conflict, ExecutorStopped, InvalidOption
-from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, ExecutorOptions
+from flow_core.model.options import (
+    DEFAULT_EXECUTE_OPTIONS,
+    ExecuteFields,
+    ExecuteOptions,
+    ExecutorFields,
+    ExecutorOptions,
+)
 from flow_core.model.payload import encode_value
 from flow_core.model.step import Step
 from flow_core.runtime.admission import Admission
@@ -56,7 +62,7 @@ class Executor(ById):
         options: an `ExecutorOptions`; or give its fields as keywords.
     """
 
-    def __init__(self, options: ExecutorOptions | None = None, **fields: Any) -> None:
+    def __init__(self, options: ExecutorOptions | None = None, **fields: Unpack[ExecutorFields]) -> None:
         self._options = dataclasses.replace(options or ExecutorOptions(), **fields)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduler: Scheduler | None = None
@@ -69,7 +75,7 @@ class Executor(ById):
 
     # --- life ----------------------------------------------------------------------------------------------------
 
-    async def init(self, **fields: Any) -> None:
+    async def init(self, **fields: Unpack[ExecutorFields]) -> None:
         """Change options. Raises `InvalidOption` while executions are under way."""
         if self._scheduler is not None and self._scheduler.live:
             raise InvalidOption(f"{self._scheduler.live} executions are under way", fix="init() before the first one")
@@ -217,7 +223,12 @@ class Executor(ById):
     # --- start ---------------------------------------------------------------------------------------------------
 
     async def execute(
-        self, steps: Plan | Sequence[Step], request: Any = b"", *, options: ExecuteOptions | None = None, **fields: Any
+        self,
+        steps: Plan | Sequence[Step],
+        request: Any = b"",
+        *,
+        options: ExecuteOptions | None = None,
+        **fields: Unpack[ExecuteFields],
     ) -> Execution:
         """Execute a plan, or a list of steps.
 
@@ -233,7 +244,7 @@ class Executor(ById):
             ExecutorStopped, ExecutionConflict, MissingInput; what decided the end when it did not succeed.
         """
         if fields or options is not None:
-            options = dataclasses.replace(options or ExecuteOptions(), **fields)
+            options = dataclasses.replace(options or DEFAULT_EXECUTE_OPTIONS, **fields)
         plan, encode = (steps, None) if isinstance(steps, Plan) else own_plan(steps, options, Bindings())
         await self.admit()
         execution = await self.begin(plan, request, options, steps=encode)
