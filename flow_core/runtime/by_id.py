@@ -9,13 +9,14 @@ from typing import Any
 
 from flow_core.core.scheduler import Scheduler
 from flow_core.errors import IllegalMove, InvalidOption
+from flow_core.model.explanation import Explanation
 from flow_core.model.options import ExecutorOptions
 from flow_core.model.records import Page
 from flow_core.model.status import Status
 from flow_core.model.transition import Transition
 from flow_core.runtime.durable.session import Keeper
 from flow_core.runtime.execution import Execution
-from flow_core.runtime.explain import Explanation, explain, explain_stored, explain_waiting
+from flow_core.runtime.explain import explain, explain_stored, explain_waiting
 from flow_core.runtime.lookup import Directory
 from flow_core.runtime.observed import Observed
 
