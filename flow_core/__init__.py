@@ -17,6 +17,7 @@ import typing as _typing
 from flow_core import errors
 from flow_core.errors import FlowError, Permanent
 from flow_core.flow import Flow
+from flow_core.model.explanation import Explanation, Reason
 from flow_core.model.operation import LocalOperation, Operation
 from flow_core.model.options import ExecuteOptions, ExecutorOptions, FlowOptions, OperationOptions, Retry
 from flow_core.model.status import Status
@@ -26,7 +27,6 @@ from flow_core.operations import ClientCallOperation, ClientPublishOperation, Fl
 from flow_core.runtime.context import StepContext
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
-from flow_core.runtime.explain import Explanation, Reason
 from flow_core.runtime.loop import run
 
 if _typing.TYPE_CHECKING:

@@ -13,14 +13,22 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Never, Self, Unpack
 
 from flow_core.catalog.catalog import Catalog
 from flow_core.catalog.diagram import to_dot, to_mermaid
 from flow_core.core.plan import Plan
 from flow_core.engine.adhoc import restore_own_plan
 from flow_core.errors import InvalidOption
-from flow_core.model.options import Author, ExecuteFields, ExecuteOptions, FlowOptions
+from flow_core.model.options import (
+    DEFAULT_EXECUTE_OPTIONS,
+    Author,
+    ExecuteFields,
+    ExecuteOptions,
+    FlowFields,
+    FlowOptions,
+    unknown_option,
+)
 from flow_core.model.step import Step
 from flow_core.model.trace_context import trace_context
 from flow_core.runtime.durable.write_ahead import insist
@@ -40,7 +48,14 @@ __all__ = ["Flow"]
 
 
 class Flow:
-    """Named flows, and the executor that runs them. One per event loop; an async context manager.
+    """Named flows, and the executor that runs them. One per event loop; an async context manager::
+
+        async with Flow(store="sqlite:///flow.db") as flow:
+            await flow.create_step("greet", Step("hello", lambda name: f"hello {name}"))
+            print(await flow.call("greet", "world"))
+
+    `flow_core.connect` gives the flows of a server, and `flow_core.blocking.Flow` is for threads, with the same methods
+    (`flow_core.model.interface.FlowLike`).
 
     Args:
         executor: an `Executor`; one with default options when None.
@@ -65,7 +80,10 @@ class Flow:
         operations: OperationRegistry | None = None,
         context: Mapping[str, Any] | None = None,
         options: FlowOptions | None = None,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            raise unknown_option("Flow", unknown, Flow)
         options = options or FlowOptions()
         given: dict[str, Any] = {"executor": executor, "store": store, "keep": keep, "context": context}
         self._options = dataclasses.replace(options, **{k: v for k, v in given.items() if v is not None})
@@ -105,8 +123,8 @@ class Flow:
 
     # --- life ----------------------------------------------------------------------------------------------------
 
-    async def init(self, **options: Any) -> None:
-        """Change options (executor, store, context). Raises `InvalidOption` while executions are under way."""
+    async def init(self, **options: Unpack[FlowFields]) -> None:
+        """Change options (executor, store, keep, context). Raises `InvalidOption` while executions are under way."""
         if self._executor.statistics().executions_live:
             raise InvalidOption("executions are under way", fix="init() before the first execute()")
         self._options = dataclasses.replace(self._options, **options)
@@ -173,6 +191,10 @@ class Flow:
         for client in (self.rpc, self.pubsub):
             if client is not None:
                 await client.close()
+
+    async def close(self) -> None:
+        """The same as `stop`."""
+        await self.stop()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -271,10 +293,16 @@ class Flow:
         """Call ``listener`` with each change as it is made; returns what ends that. It must be quick."""
         return self._catalog.feed.listen(listener)
 
-    def owners(self, flow: str) -> Mapping[str, str]:
+    async def owners(self, flow: str) -> Mapping[str, str]:
         """Step -> whose it is, as far as an author or a store told. Raises `UnknownFlow`."""
+        await self.open()
         self._catalog.definition(flow)
         return MappingProxyType(self._catalog.owners.get(flow, {}))
+
+    @property
+    def ownership(self) -> Mapping[str, Mapping[str, str]]:
+        """Flow -> step -> whose it is: a view of what this process knows."""
+        return MappingProxyType(self._catalog.owners)
 
     async def revision(self, flow: str) -> int:
         """Revision of a flow: the number of changes so far; 0 for one that nobody registered."""
@@ -282,8 +310,9 @@ class Flow:
         found = self._catalog.definitions.get(flow)
         return 0 if found is None else found.revision
 
-    def flows(self) -> list[str]:
+    async def flows(self) -> list[str]:
         """Names of all flows, sorted."""
+        await self.open()
         return sorted(self._catalog.definitions)
 
     def plan(self, flow: str, step: str | None = None) -> Plan:
@@ -299,7 +328,7 @@ class Flow:
         return to_dot(self._catalog.definition(flow), _statuses(execution))
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        charts = "\n\n".join(self.to_mermaid(name) for name in self.flows())
+        charts = "\n\n".join(self.to_mermaid(name) for name in sorted(self._catalog.definitions))
         return {"text/plain": repr(self), "text/vnd.mermaid": charts}
 
     def __repr__(self) -> str:
@@ -336,7 +365,7 @@ class Flow:
             started = None if plan is None else self._executor.start_at_once(plan, request)
         if started is None:
             if fields:
-                options = dataclasses.replace(options or ExecuteOptions(), **fields)
+                options = dataclasses.replace(options or DEFAULT_EXECUTE_OPTIONS, **fields)
             started = await self._start(flow, request, options, None)
         if async_ or (options is not None and options.async_):
             return started

@@ -25,7 +25,7 @@ from flow_core import (
     Status,
     Step,
 )
-from flow_core.errors import DuplicateOperation, StepFailed, UnknownOperation
+from flow_core.errors import DuplicateOperation, InvalidOption, StepFailed, UnknownOperation
 from flow_core.operations import OperationRegistry
 from flow_core.operations.registry import ENTRY_POINTS
 from flow_core.pubsub.memory import MemoryPubSubClient
@@ -168,7 +168,7 @@ def test_every_execute_option_is_a_keyword_and_a_field() -> None:
             assert await by_record == 2 and by_record.id == "y"
             both = await flow.execute("f", 1, options, output="b", id="z", async_=False)
             assert both.over and both.response == 3  # a keyword wins
-            with pytest.raises(TypeError, match="wrong"):
+            with pytest.raises(InvalidOption, match="wrong"):
                 await flow.execute("f", 1, wrong=1)  # type: ignore[call-arg]
 
     run_virtual(main())

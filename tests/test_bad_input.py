@@ -50,7 +50,7 @@ class Wrong(Operation):
 
 async def snapshot(flow: Flow) -> tuple[Any, ...]:
     """Everything that a refused call must leave as it was."""
-    names = flow.flows()
+    names = await flow.flows()
     steps = [await flow.lookup(name) for name in names]
     revisions = [await flow.revision(name) for name in names]
     unresolved = [await flow.unresolved(name) for name in names]

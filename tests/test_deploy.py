@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flow_core.cli.settings import ClientSettings, ServeSettings, load
-from flow_core.service.security.binding import is_loopback
+from flow_core.net.loopback import is_loopback
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 pytestmark = pytest.mark.skipif(not DEPLOY.is_dir(), reason="about the checkout, not about the wheel")

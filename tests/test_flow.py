@@ -60,7 +60,7 @@ def test_two_flows_do_not_share_anything() -> None:
             await one.create_step("f", Step("a", echo))
             with pytest.raises(UnknownFlow):
                 await other.execute("f")
-            assert other.flows() == [] and one.flows() == ["f"]
+            assert await other.flows() == [] and await one.flows() == ["f"]
 
     run_virtual(main())
 
@@ -109,7 +109,7 @@ def test_no_steps_are_no_change() -> None:
             assert flow.plan("f") is plan
             with pytest.raises(RevisionConflict):
                 await flow.create_steps("f", [], revision=2)
-            assert await flow.create_steps("g", []) == 0 and flow.flows() == ["f"]
+            assert await flow.create_steps("g", []) == 0 and await flow.flows() == ["f"]
 
     run_virtual(main())
 

@@ -42,7 +42,7 @@ class Orders:
             say("shop", f"result: {(await execution).decode()}")
         except StepFailed as error:
             say("shop", f"failed: {error}")
-        start, *moves, last = await execution.history()
+        start, *moves, last = await self.flow.executor.history(FLOW, execution.id)
         for move in moves:
             say("shop", f"  {move.time - start.time:5.2f} s  {move.step}, attempt {move.attempt}: {move.status.name}")
         say("shop", f"  {last.time - start.time:5.2f} s  order {execution.id}: {last.status.name}\n")

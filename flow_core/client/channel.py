@@ -1,7 +1,8 @@
 """`Channel`: a client's connection to a Flow service.
 
 Lives here: URLs, credentials, calling methods, repeating what may be repeated while the server is away, and turning
-statuses into errors. Does not live here: what is called (``client.py``, ``remote.py``, ``offer.py``).
+statuses into errors. Does not live here: what is called (``remote_flow.py``,
+``remote_execution.py``, ``worker.py``).
 """
 
 from __future__ import annotations
@@ -31,11 +32,10 @@ from flow_core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from flow_core.net.loopback import is_loopback
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.errors import error_of
-from flow_core.proto.methods import METHODS
-from flow_core.service.security.binding import is_loopback
-from flow_core.service.security.quotas import MAX_MESSAGE
+from flow_core.proto.methods import MAX_MESSAGE, METHODS
 
 __all__ = ["EOF", "CallError", "Channel", "backoff", "failure"]
 
@@ -69,7 +69,7 @@ KINDS: Final = {
 
 
 class Channel:
-    """See the module. Belongs to the event loop of its first call.
+    """A connection to a Flow service, made with the first call and bound to the event loop of that call.
 
     Args:
         url, key, tls: see `flow_core.connect`.

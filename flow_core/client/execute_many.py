@@ -1,7 +1,7 @@
 """`execute_many`: the client's side of `ExecuteMany`.
 
 Lives here: one stream: filling it with batches, bounded, and reading the outcomes. Does not live here: the server's
-side (``many.py``).
+side (``service/server/execute_many.py``).
 """
 
 from __future__ import annotations

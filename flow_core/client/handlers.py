@@ -1,7 +1,7 @@
 """The endpoints of a Python service: which function answers which call, and how it is called.
 
 Lives here: turning steps with Python callables into steps that call this service, and answering one call. Does not
-live here: the stream on which calls come (``offer.py``).
+live here: the stream on which calls come (``worker.py``).
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from flow_core import ClientCallOperation, Fallback, LocalOperation, Operation, Step
 from flow_core.errors import FlowError, InvalidOption, PayloadError, Permanent
+from flow_core.model.operation import LocalOperation, Operation
 from flow_core.model.payload import check_payload, decode_json, encode_value
+from flow_core.model.step import Fallback, Step
+from flow_core.operations import ClientCallOperation
 from flow_core.proto import flow_pb2 as pb
 
 __all__ = ["Handler", "ServedCall", "answer_of", "served"]

@@ -1,6 +1,6 @@
 """`RemoteExecutor` and `RemoteExecution`: executions of a server, asked for as if they were here.
 
-Lives here: both, and reading the messages they get. Does not live here: starting executions (``client.py``).
+Lives here: both, and reading the messages they get. Does not live here: starting executions (``remote_flow.py``).
 """
 
 from __future__ import annotations
@@ -8,48 +8,70 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Generator
 from typing import Any
 
-from flow_core import Explanation, Reason, Transition
 from flow_core.client.channel import CallError, Channel, failure
 from flow_core.errors import FlowError, IllegalMove
+from flow_core.model.explanation import Explanation, Reason
+from flow_core.model.interface import ExecutionLike, ExecutorLike
 from flow_core.model.payload import decode_outcome
 from flow_core.model.records import ExecutionInfo, Page
 from flow_core.model.status import Status
+from flow_core.model.transition import Transition
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.errors import error_of
 
 __all__ = ["RemoteExecution", "RemoteExecutor"]
 
 
-class RemoteExecution:
-    """The handle of an execution of a server. ``await`` it for its result.
+class RemoteExecution(ExecutionLike):
+    """The handle of an execution of a server. ``await`` it for its result::
 
-    ``status``, ``error`` and ``response`` are as they were told last; ``refresh`` asks for the status.
+        execution = await flows.execute("checkout", {"amount": 5}, async_=True)
+        async for move in execution:
+            print(move.step, move.status)
+        print(await execution)
+
+    ``status``, ``error`` and ``response`` are as the server last reported them; `refresh` asks for the status.
     """
 
     def __init__(self, channel: Channel, flow: str, reply: pb.ExecuteReply) -> None:
         self._channel = channel
-        self.flow = flow
-        self.id = reply.id
+        self._flow = flow
+        self._id = reply.id
         self._take(reply)
 
     def _take(self, reply: pb.ExecuteReply) -> None:
         self._reply = reply
         self._status = Status(reply.status)
-        self.error: FlowError | None = None
+        self._error: FlowError | None = None
         if reply.HasField("error"):
-            self.error = error_of(reply.error)
-            self.error.execution = self
-            self.error.flow = self.error.flow or self.flow
+            self._error = error_of(reply.error)
+            self._error.execution = self
+            self._error.flow = self._error.flow or self.flow
+
+    @property
+    def id(self) -> str:
+        """Id of the execution."""
+        return self._id
+
+    @property
+    def flow(self) -> str:
+        """Name of the flow."""
+        return self._flow
 
     @property
     def status(self) -> Status:
-        """The status that was told last."""
+        """The status that the server last reported."""
         return self._status
 
     @property
     def over(self) -> bool:
         """Whether it had ended by then."""
         return self._status.terminal
+
+    @property
+    def error(self) -> FlowError | None:
+        """The error that ended it; None while it runs, and when it succeeded."""
+        return self._error
 
     @property
     def response(self) -> Any:
@@ -59,7 +81,7 @@ class RemoteExecution:
         return decode_outcome(self._reply.data, self._reply.json)
 
     async def refresh(self) -> Status:
-        """Ask for the status."""
+        """Ask the server for the status."""
         if not self.over:
             reply = await self._channel.call("GetStatus", self._where())
             self._status = Status(reply.status)
@@ -68,7 +90,6 @@ class RemoteExecution:
         return self._status
 
     async def wait(self) -> Status:
-        """Wait for the end, however it comes. Cancelling the wait leaves the execution alone."""
         if not self._reply.status or not Status(self._reply.status).terminal:
             self._take(await self._channel.call("Wait", self._where()))
         return self._status
@@ -78,38 +99,24 @@ class RemoteExecution:
         return self.outcome()
 
     def outcome(self) -> Any:
-        """The result value of an execution that is over; raises what decided its end when it did not succeed."""
         if not self.over:
             raise IllegalMove(f"execution {self.id} is not over: it is {self.status.name}", execution=self)
         if self.error is not None:
             raise self.error
         return self.response
 
-    async def result(self, step: str) -> bytes:
-        """Output of a step as bytes. Raises `UnknownStep`, `IllegalMove`."""
-        reply = await self._channel.call("Result", pb.ResultRequest(flow=self.flow, id=self.id, step=step))
-        data: bytes = reply.data
-        return data
-
     async def pause(self) -> None:
-        """See `Execution.pause`."""
         self._status = Status((await self._channel.call("Pause", self._where())).status)
 
     async def resume(self) -> None:
-        """See `Execution.resume`."""
         self._status = Status((await self._channel.call("Resume", self._where())).status)
 
     async def abort(self, *, rollback: bool = False) -> None:
-        """See `Execution.abort`."""
         await self._channel.call("Abort", pb.AbortRequest(flow=self.flow, id=self.id, rollback=rollback))
         await self.wait()
 
-    async def history(self) -> list[Transition]:
-        """What has happened so far, in UTC seconds."""
-        return [_move(move) for move in (await self._channel.call("History", self._where())).moves]
-
     async def __aiter__(self) -> AsyncIterator[Transition]:
-        """Its moves, past ones first, until it is over. After a lost connection it goes on where it was."""
+        """Its transitions, past ones first, until it ends. Raises `Unavailable` when the connection is lost."""
         call = self._channel.stream("WatchExecution", self._where())
         try:
             async for move in call:
@@ -126,55 +133,50 @@ class RemoteExecution:
         return f"<RemoteExecution {self.id} of {self.flow} {self.status.name}>"
 
 
-class RemoteExecutor:
-    """The executor of a server, with the methods of `Executor` that ask by flow and id."""
+class RemoteExecutor(ExecutorLike):
+    """The executor of a server: look up and control executions by flow and id::
+
+    page = await flows.executor.list("checkout", Status.PAUSED)
+    for found in page.items:
+        await flows.executor.resume(found.flow, found.execution)
+    """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
-    async def status(self, flow: str, id: str) -> Status:
-        """Status of an execution."""
-        return Status((await self._channel.call("GetStatus", pb.ExecutionRequest(flow=flow, id=id))).status)
+    async def status(self, flow: str | None, id: str) -> Status:
+        return Status((await self._channel.call("GetStatus", _where(flow, id))).status)
 
-    async def result(self, flow: str, id: str, step: str) -> bytes:
-        """Output of a step, as bytes."""
-        data: bytes = (await self._channel.call("Result", pb.ResultRequest(flow=flow, id=id, step=step))).data
+    async def result(self, flow: str | None, id: str, step: str) -> bytes:
+        reply = await self._channel.call("Result", pb.ResultRequest(flow=flow or "", id=id, step=step))
+        data: bytes = reply.data
         return data
 
-    async def wait(self, flow: str, id: str) -> Status:
-        """Wait for the end, however it comes."""
+    async def wait(self, flow: str | None, id: str) -> Status:
         return (await self.ended(flow, id)).status
 
-    async def ended(self, flow: str, id: str) -> RemoteExecution:
-        """Wait for the end, and return the handle."""
-        reply = await self._channel.call("Wait", pb.ExecutionRequest(flow=flow, id=id))
-        return RemoteExecution(self._channel, flow, reply)
+    async def ended(self, flow: str | None, id: str) -> RemoteExecution:
+        return RemoteExecution(self._channel, flow or "", await self._channel.call("Wait", _where(flow, id)))
 
-    async def pause(self, flow: str, id: str) -> None:
-        """No new step starts."""
-        await self._channel.call("Pause", pb.ExecutionRequest(flow=flow, id=id))
+    async def pause(self, flow: str | None, id: str) -> None:
+        await self._channel.call("Pause", _where(flow, id))
 
-    async def resume(self, flow: str, id: str) -> None:
-        """Go on."""
-        await self._channel.call("Resume", pb.ExecutionRequest(flow=flow, id=id))
+    async def resume(self, flow: str | None, id: str) -> None:
+        await self._channel.call("Resume", _where(flow, id))
 
-    async def abort(self, flow: str, id: str, *, rollback: bool = False) -> None:
-        """End it."""
-        await self._channel.call("Abort", pb.AbortRequest(flow=flow, id=id, rollback=rollback))
+    async def abort(self, flow: str | None, id: str, *, rollback: bool = False) -> None:
+        await self._channel.call("Abort", pb.AbortRequest(flow=flow or "", id=id, rollback=rollback))
 
-    async def restart(self, flow: str, id: str, step: str | None = None) -> RemoteExecution:
-        """The same request again, as a new execution; from ``step`` on, with the recorded outputs before it."""
-        reply = await self._channel.call("Restart", pb.RestartRequest(flow=flow, id=id, step=step or ""))
-        return RemoteExecution(self._channel, flow, reply)
+    async def restart(self, flow: str | None, id: str, step: str | None = None) -> RemoteExecution:
+        reply = await self._channel.call("Restart", pb.RestartRequest(flow=flow or "", id=id, step=step or ""))
+        return RemoteExecution(self._channel, flow or "", reply)
 
-    async def history(self, flow: str, id: str) -> list[Transition]:
-        """What has happened to it so far, in UTC seconds."""
-        reply = await self._channel.call("History", pb.ExecutionRequest(flow=flow, id=id))
-        return [_move(move) for move in reply.moves]
+    async def history(self, flow: str | None, id: str) -> list[Transition]:
+        """What has happened to an execution so far, in UTC seconds."""
+        return [_move(move) for move in (await self._channel.call("History", _where(flow, id))).moves]
 
-    async def explain(self, flow: str, id: str) -> Explanation:
-        """What it waits for."""
-        reply = await self._channel.call("Explain", pb.ExecutionRequest(flow=flow, id=id))
+    async def explain(self, flow: str | None, id: str) -> Explanation:
+        reply = await self._channel.call("Explain", _where(flow, id))
         reasons = (
             Reason(
                 reason.step or None, reason.kind, reason.text, tuple(reason.waits_for),
@@ -182,7 +184,7 @@ class RemoteExecutor:
             )
             for reason in reply.reasons
         )  # fmt: skip
-        return Explanation(flow, id, Status(reply.status), tuple(reasons))
+        return Explanation(flow or "", id, Status(reply.status), tuple(reasons))
 
     async def list(
         self,
@@ -193,13 +195,16 @@ class RemoteExecutor:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
-        """Executions, newest first. ``since``: UTC seconds."""
         request = pb.ListExecutionsRequest(flow=flow or "", since=since, limit=limit, cursor=cursor or "")
         if status is not None:
             number: Any = int(status)
             request.status = number
         reply = await self._channel.call("ListExecutions", request)
         return Page([_info(line) for line in reply.executions], reply.next or None)
+
+
+def _where(flow: str | None, id: str) -> pb.ExecutionRequest:
+    return pb.ExecutionRequest(flow=flow or "", id=id)
 
 
 def _move(move: pb.Move) -> Transition:

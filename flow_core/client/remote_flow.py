@@ -1,24 +1,27 @@
 """`RemoteFlow`: the flows of a server, with the methods of `Flow`.
 
 Lives here: registering, looking up, executing. Does not live here: the connection (``channel.py``), handles
-(``remote.py``), many executions over a stream (``batches.py``), offering steps (``offer.py``).
+(``remote_execution.py``), many executions over a stream (``execute_many.py``), serving steps (``worker.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, Unpack
 
-from flow_core import Step
 from flow_core.client.channel import PATIENCE, CallError, Channel, failure
 from flow_core.client.execute_many import Outcome, execute_many
 from flow_core.client.remote_execution import RemoteExecution, RemoteExecutor
-from flow_core.client.worker import Offer
+from flow_core.client.worker import Worker
 from flow_core.errors import FlowError, InvalidOption
+from flow_core.model.interface import FlowLike
+from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS, ExecuteFields, ExecuteOptions, Retry
 from flow_core.model.payload import encode_outcome, encode_value
+from flow_core.model.step import Step
 from flow_core.model.trace_context import current_trace
 from flow_core.operations.registry import OperationRegistry
 from flow_core.proto import flow_pb2 as pb
@@ -26,8 +29,8 @@ from flow_core.proto.encoding import decode_step, encode_step
 
 __all__ = ["FlowChange", "RemoteFlow"]
 
-#: Options of `Flow.execute` that are of this process and can't travel.
-LOCAL_OPTIONS: Final = frozenset({"client", "flow"})
+#: Options of an execution that the message has a field for, of the same name.
+PLAIN_OPTIONS: Final = ("id", "step", "output", "timeout", "concurrency", "retries", "priority")
 #: Seconds after which a heartbeat is tried again.
 BEAT_AGAIN: Final = 1.0
 
@@ -43,10 +46,15 @@ class FlowChange(NamedTuple):
     available: bool | None
 
 
-class RemoteFlow:
-    """Made by `flow_core.connect`; an async context manager. Errors are those of the server, of the same classes.
+class RemoteFlow(FlowLike):
+    """The flows of a server; made by `flow_core.connect`. An async context manager::
 
-    What may be repeated is repeated for ``patience`` seconds while the server is away; then `Unavailable` is raised.
+        async with connect("grpc://127.0.0.1:50051") as flows:
+            print(await flows.call("greet", "world"))
+
+    It has the methods of `Flow` that need no callable and no store of this process (`flow_core.model.interface`), and
+    raises the same errors. What may be sent again is sent again for ``patience`` seconds while the server is away; then
+    `Unavailable` is raised.
     """
 
     def __init__(
@@ -64,11 +72,11 @@ class RemoteFlow:
         self.operations: Final = operations or OperationRegistry()
         self._executor = RemoteExecutor(self.channel)
         self._beats: dict[str, asyncio.Task[None]] = {}
-        self.entered = False
+        self._entered = False
 
     @property
     def executor(self) -> RemoteExecutor:
-        """Status, result, wait, pause, resume, abort, restart, list, history, explain by id."""
+        """The executor of the server: look up and control executions by id."""
         return self._executor
 
     # --- registering --------------------------------------------------------------------------------------------------
@@ -76,7 +84,7 @@ class RemoteFlow:
     async def create_step(
         self, flow: str, step: Step, *, revision: int | None = None, owner: str = "", lease: float | None = None
     ) -> int:
-        """Add a step. Returns the revision. See `create_steps`."""
+        """Add a step to a flow, and return the new revision. See `create_steps`."""
         return await self.create_steps(flow, (step,), revision=revision, owner=owner, lease=lease)
 
     async def create_steps(
@@ -88,12 +96,12 @@ class RemoteFlow:
         owner: str = "",
         lease: float | None = None,
     ) -> int:
-        """Add steps in one revision, all or none; what is there already, unchanged and of the same owner, stays.
+        """Add steps in one revision, all or none, and return it. Steps that the owner registered already stay.
 
         Args:
-            revision: the change is only made when the flow is at this revision.
-            owner: whose they are; empty: the caller's.
-            lease: seconds without a sign of life of the owner after which they are unavailable. This client sends
+            revision: make the change only if the flow is at this revision (compare-and-set).
+            owner: who owns the steps; the caller when empty.
+            lease: the steps become unavailable this many seconds after the owner's last heartbeat. This client sends
                 heartbeats until it is closed.
 
         Raises:
@@ -108,14 +116,14 @@ class RemoteFlow:
         return int(reply.revision)
 
     async def delete_step(self, flow: str, step: str | Step, *, revision: int | None = None) -> int:
-        """Take a step out. Raises as `Flow.delete_step`; PermissionDenied."""
+        """Remove a step, and return the new revision. Raises as `Flow.delete_step`; PermissionDenied."""
         request = pb.DeleteStepRequest(flow=flow, step=_id(step), revision=revision)
         return int((await self.channel.call("DeleteStep", request)).revision)
 
     async def replace_step(
         self, flow: str, old: str | Step, new: Step, *, revision: int | None = None, lease: float | None = None
     ) -> int:
-        """Put one step in the place of another; it stays whose it was. Raises as `Flow.replace_step`."""
+        """Put one step in the place of another; its owner stays. Raises as `Flow.replace_step`; PermissionDenied."""
         request = pb.ReplaceStepRequest(flow=flow, step=_id(old), revision=revision, lease=lease)
         getattr(request, "with").CopyFrom(encode_step(new))
         return int((await self.channel.call("ReplaceStep", request)).revision)
@@ -137,40 +145,46 @@ class RemoteFlow:
     # --- looking up ---------------------------------------------------------------------------------------------------
 
     async def lookup(self, flow: str) -> list[Step]:
-        """The steps of a flow. Raises `UnknownFlow`; `UnknownOperation` for one that this process can't read."""
+        """The steps of a flow. Raises `UnknownFlow`; `UnknownOperation` for a step that this process can't read."""
         return [decode_step(owned.step, self.operations) for owned in (await self._lookup(flow)).steps]
 
     async def owners(self, flow: str) -> dict[str, str]:
-        """Step -> whose it is."""
         return {owned.step.name: owned.owner for owned in (await self._lookup(flow)).steps}
 
     async def unavailable(self, flow: str) -> dict[str, str]:
-        """Step -> owner, of the steps whose owners are away."""
+        """Step -> owner, of the steps whose owner is not connected."""
         return {owned.step.name: owned.owner for owned in (await self._lookup(flow)).steps if not owned.available}
 
     async def _lookup(self, flow: str) -> Any:
         return await self.channel.call("Lookup", pb.LookupRequest(flow=flow))
 
     async def unresolved(self, flow: str) -> dict[str, list[str]]:
-        """Ids that steps name and nobody registered yet -> the steps that name them."""
         reply = await self.channel.call("Unresolved", pb.LookupRequest(flow=flow))
         return {missing: list(by.steps) for missing, by in reply.missing.items()}
 
     async def revision(self, flow: str) -> int:
-        """Revision of a flow; 0 for one that nobody registered."""
         return next((line.revision for line in await self._flows() if line.flow == flow), 0)
 
     async def flows(self) -> list[str]:
-        """Names of all flows, sorted."""
         return [line.flow for line in await self._flows()]
 
     async def _flows(self) -> Any:
         return (await self.channel.call("ListFlows", pb.ListFlowsRequest())).flows
 
-    async def watch(self, flow: str = "", *, since: int | None = None) -> AsyncIterator[FlowChange]:
-        """Changes of a flow (empty: of all) without end, with ``since`` those after that revision first.
+    async def changes(self, flow: str | None = None, *, since: int | None = None) -> AsyncIterator[FlowChange]:
+        """As `watch`, without the comings and goings of owners."""
+        async for change in self.watch(flow or "", since=since):
+            if change.available is None:
+                yield change
 
-        Raises `Unavailable` when the connection is lost: look up, and watch from the revision that was told last.
+    async def watch(self, flow: str = "", *, since: int | None = None) -> AsyncIterator[FlowChange]:
+        """Changes of a flow (empty: of all), and owners that disconnect and reconnect, without end.
+
+        Args:
+            since: tell the changes after this revision first.
+
+        Raises:
+            Unavailable: the connection was lost; look up, and watch from the revision that was told last.
         """
         call = self.channel.stream("WatchFlows", pb.WatchFlowsRequest(flow=flow, since=since))
         try:
@@ -195,24 +209,34 @@ class RemoteFlow:
 
     # --- executing ----------------------------------------------------------------------------------------------------
 
-    async def execute(self, flow: str, request: Any = b"", **fields: Any) -> RemoteExecution:
-        """Execute a flow and wait for its end; the keywords are those of `Flow.execute`.
+    async def execute(
+        self,
+        flow: str,
+        request: Any = b"",
+        options: ExecuteOptions | None = None,
+        **fields: Unpack[ExecuteFields],
+    ) -> RemoteExecution:
+        """Execute a flow and wait until it ends. With ``async_=True``, return the handle as soon as it has started.
 
         It is sent under an id, and so survives a lost connection: the same id is the same execution.
 
+        Args:
+            flow: its name.
+            request: input of the first steps.
+            options: an `ExecuteOptions`; or give its fields as keywords.
+
         Raises:
-            as `Flow.execute`; InvalidOption for options that can't travel (``client``, ``context``, a `Retry`).
+            as `Flow.execute`; InvalidOption for options that can't travel (``client``, a `Retry`, and in ``context``
+            anything but strings).
         """
-        message = request_of(flow, request, fields)
-        message.wait = not fields.get("async_", False)
+        message = request_of(flow, request, options, fields)
         message.id = message.id or uuid.uuid4().hex
         execution = RemoteExecution(self.channel, flow, await self.channel.call("Execute", message, repeatable=True))
         if message.wait and execution.error is not None:
             raise execution.error
         return execution
 
-    async def call(self, flow: str, request: Any = b"", **fields: Any) -> Any:
-        """Execute a flow and return its result value."""
+    async def call(self, flow: str, request: Any = b"", **fields: Unpack[ExecuteFields]) -> Any:
         return (await self.execute(flow, request, **fields)).response
 
     def execute_many(
@@ -222,7 +246,7 @@ class RemoteFlow:
         *,
         batch: int = 256,
         window: int = 8_192,
-        **fields: Any,
+        **fields: Unpack[ExecuteFields],
     ) -> AsyncIterator[Outcome]:
         """Execute a flow once for each request, over one stream; outcomes come in the order in which they are ready.
 
@@ -234,11 +258,9 @@ class RemoteFlow:
         Raises:
             Unavailable: the connection was lost; the outcomes that did not come are unknown.
         """
-        template = request_of(flow, b"", fields)
-        template.wait = not fields.get("async_", False)
-        return execute_many(self.channel, template, requests, batch, window)
+        return execute_many(self.channel, request_of(flow, b"", None, fields), requests, batch, window)
 
-    # --- offering -----------------------------------------------------------------------------------------------------
+    # --- serving ------------------------------------------------------------------------------------------------------
 
     def serve(
         self,
@@ -250,12 +272,12 @@ class RemoteFlow:
         keep: bool = False,
         concurrency: int = 100,
         drain: float = 25.0,
-    ) -> Offer:
-        """Offer steps to a flow, and run them here::
+    ) -> Worker:
+        """Register steps in a flow, and run them here::
 
             charge = Step("charge", charge_card, after="reserve")
-            async with connect(url, service="payment").serve("checkout", charge) as offer:
-                await offer.forever()
+            async with connect(url, service="payment").serve("checkout", charge) as worker:
+                await worker.forever()
 
         Args:
             flow: which the steps are registered in.
@@ -276,9 +298,10 @@ class RemoteFlow:
             raise InvalidOption(
                 "a service needs a name to be called by", fix='connect(url, service="payment"), or serve(service=...)'
             )
-        return Offer(
-            self, name, flow, steps, handler=handler, handlers=handlers, keep=keep, concurrency=concurrency, drain=drain
-        )
+        return Worker(
+            self.channel, self, self._release, service=name, flow=flow, steps=steps, handler=handler, handlers=handlers,
+            keep=keep, concurrency=concurrency, drain=drain,
+        )  # fmt: skip
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -291,8 +314,13 @@ class RemoteFlow:
         await asyncio.gather(*beats, return_exceptions=True)
         await self.channel.close()
 
+    async def _release(self) -> None:
+        """A worker has ended, and with it a client that was made for it alone."""
+        if not self._entered:
+            await self.close()
+
     async def __aenter__(self) -> Self:
-        self.entered = True
+        self._entered = True
         return self
 
     async def __aexit__(
@@ -304,24 +332,22 @@ class RemoteFlow:
         return f"<RemoteFlow {self.channel.target}>"
 
 
-def request_of(flow: str, request: Any, fields: Mapping[str, Any]) -> pb.ExecuteRequest:
-    """The message for an execution. Raises `InvalidOption` for what can't travel."""
-    for name in fields.keys() & LOCAL_OPTIONS:
-        raise InvalidOption(f"{name}= is of this process and can't travel", fix="leave it out")
-    known = {"id", "step", "output", "timeout", "concurrency", "retries", "priority"}
-    unknown = fields.keys() - known - {"async_", "unresolved", "rollback", "inputs", "context"}
-    if unknown:
-        raise TypeError(f"execute() got an unexpected keyword argument {min(unknown)!r}")
-    if not isinstance(fields.get("retries", 0), int | None):
+def request_of(flow: str, request: Any, options: ExecuteOptions | None, fields: Mapping[str, Any]) -> pb.ExecuteRequest:
+    """The message for an execution. Raises `InvalidOption`, also for what can't travel."""
+    options = dataclasses.replace(options or DEFAULT_EXECUTE_OPTIONS, **fields)
+    if options.client is not None:
+        raise InvalidOption("client= is of this process and can't travel", fix="leave it out")
+    if isinstance(options.retries, Retry):
         raise InvalidOption("retries= travels as a number", fix="set a Retry on the step")
-    given = {name: value for name, value in fields.items() if name in known and value is not None}
+    given = {name: getattr(options, name) for name in PLAIN_OPTIONS}
     data, json = encode_outcome(request, "request")
-    context = {**(fields.get("context") or {}), **(current_trace() or {})}
-    inputs = {name: encode_value(value, f"input {name!r}") for name, value in (fields.get("inputs") or {}).items()}
+    inputs = {name: encode_value(value, f"input {name!r}") for name, value in options.inputs.items()}
     try:
         return pb.ExecuteRequest(
-            flow=flow, data=data, json=json, inputs=inputs, unresolved_wait=fields.get("unresolved") == "wait",
-            no_rollback=not fields.get("rollback", True), context=context, **given,
+            flow=flow, data=data, json=json, inputs=inputs, unresolved_wait=options.unresolved == "wait",
+            no_rollback=not options.rollback, context={**options.context, **(current_trace() or {})},
+            wait=not options.async_,
+            **{name: value for name, value in given.items() if value != getattr(DEFAULT_EXECUTE_OPTIONS, name)},
         )  # fmt: skip
     except (TypeError, ValueError) as error:
         raise InvalidOption(f"an option of the execution can't travel: {error}") from None

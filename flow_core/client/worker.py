@@ -1,7 +1,7 @@
-"""`Offer`: a Python service that runs steps of flows, as one context manager.
+"""`Worker`: a Python service that runs steps of flows, as one context manager.
 
-Lives here: the life of an offer: connecting, registering, coming back, leaving; and the talk on its stream. Does not
-live here: calling the functions (``endpoints.py``), the connection (``channel.py``).
+Lives here: the life of a worker: connecting, registering, coming back, leaving; and the talk on its stream. Does not
+live here: calling the functions (``handlers.py``), the connection (``channel.py``).
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
-from flow_core import Step
-from flow_core.client.channel import EOF, CallError, backoff, failure
+from flow_core.client.channel import EOF, CallError, Channel, backoff, failure
 from flow_core.client.handlers import Handler, answer_of, served
 from flow_core.errors import (
     AuthError,
@@ -27,12 +26,10 @@ from flow_core.errors import (
     UnknownStep,
 )
 from flow_core.model.ids import check_count, check_id
+from flow_core.model.step import Step
 from flow_core.proto import flow_pb2 as pb
 
-if TYPE_CHECKING:
-    from flow_core.client.remote_flow import RemoteFlow
-
-__all__ = ["Offer"]
+__all__ = ["Worker"]
 
 #: Seconds between attempts to come back, at most.
 MOST_BACKOFF: Final = 5.0
@@ -42,21 +39,42 @@ FAREWELL: Final = 2.0
 log = logging.getLogger(__name__)
 
 
-class Offer:
-    """Steps that run here; made by `RemoteFlow.serve`, where the arguments are explained. An async context manager.
+class Registration(Protocol):
+    """How steps get into a flow of the server, and out of it: methods of `RemoteFlow`."""
 
-    Entering returns when the service is called from now on. A lost connection is made again, and what was registered is
-    registered again. Leaving takes the steps out of the flow, unless ``keep`` or another instance of the service is
-    there, lets calls under way end, and closes.
+    async def create_steps(self, flow: str, steps: Iterable[Step], *, owner: str = "") -> int:
+        """Add steps in one revision."""
+
+    async def lookup(self, flow: str) -> list[Step]:
+        """The steps of a flow."""
+
+    async def replace_step(self, flow: str, old: str | Step, new: Step) -> int:
+        """Put one step in the place of another."""
+
+    async def delete_step(self, flow: str, step: str | Step) -> int:
+        """Take a step out of a flow."""
+
+
+class Worker:
+    """A service whose steps run in this process; made by `RemoteFlow.serve`. An async context manager::
+
+        async with connect(url, service="payment").serve("checkout", Step("charge", charge)) as worker:
+            await worker.forever()
+
+    Entering returns as soon as the server can call the service. A lost connection is made again, and the steps are
+    registered again. Leaving takes the steps out of the flow (not with ``keep``, and not while another instance of the
+    service is connected), lets calls under way end, and closes the connection.
     """
 
     def __init__(
         self,
-        remote: RemoteFlow,
+        channel: Channel,
+        registration: Registration,
+        release: Callable[[], Awaitable[None]],
+        *,
         service: str,
         flow: str,
         steps: Sequence[Step],
-        *,
         handler: Callable[..., Any] | None,
         handlers: Mapping[str, Callable[..., Any]] | None,
         keep: bool,
@@ -66,7 +84,7 @@ class Offer:
         self.service: Final = check_id(service, "service")
         self.flow: Final = check_id(flow, "flow name") if flow or steps else ""
         check_count(concurrency, "concurrency", least=1)
-        self._remote = remote
+        self._channel, self._registration, self._release = channel, registration, release
         self.steps, self._handlers = served(service, steps, handler, handlers or {})
         self._keep, self._concurrency, self._drain = keep, concurrency, drain
         self._call: Any = None
@@ -136,8 +154,7 @@ class Offer:
                 await asyncio.wait([self._task], timeout=FAREWELL)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if not self._remote.entered:
-            await self._remote.close()
+        await self._release()
 
     @staticmethod
     def _ignored(_: Any) -> None:
@@ -158,7 +175,7 @@ class Offer:
     async def _unregister(self) -> None:
         for step in self.steps:
             try:
-                await self._remote.delete_step(self.flow, step)
+                await self._registration.delete_step(self.flow, step)
             except (UnknownFlow, UnknownStep):
                 pass
             except FlowError as error:
@@ -174,7 +191,7 @@ class Offer:
                 await self._talk()
                 lost: FlowError = Unavailable("the server has ended the stream")
             except CallError as error:
-                lost = failure(self._remote.channel.target, error)
+                lost = failure(self._channel.target, error)
             except FlowError as error:
                 lost = error
             finally:
@@ -193,7 +210,7 @@ class Offer:
 
     async def _talk(self) -> None:
         """One stream, from hello to its end."""
-        call = self._remote.channel.stream("Serve")
+        call = self._channel.stream("Serve")
         try:
             hello = pb.Hello(service=self.service, endpoints=sorted(self._handlers), concurrency=self._concurrency)
             await call.write(pb.ServeRequest(hello=hello))
@@ -219,14 +236,14 @@ class Offer:
         if not self.steps:
             return
         try:
-            await self._remote.create_steps(self.flow, self.steps, owner=self.service)
+            await self._registration.create_steps(self.flow, self.steps, owner=self.service)
             return
         except DuplicateStep:
-            there = {step.id: step for step in await self._remote.lookup(self.flow)}
+            there = {step.id: step for step in await self._registration.lookup(self.flow)}
         for step in self.steps:
             if step.id in there and there[step.id] != step:
-                await self._remote.replace_step(self.flow, step.id, step)
-        await self._remote.create_steps(self.flow, self.steps, owner=self.service)
+                await self._registration.replace_step(self.flow, step.id, step)
+        await self._registration.create_steps(self.flow, self.steps, owner=self.service)
 
     def _take_in(self, call: Any, reply: pb.ServeReply) -> None:
         what = reply.WhichOneof("what")
@@ -255,7 +272,7 @@ class Offer:
             await call.write(request)
 
     def __repr__(self) -> str:
-        return f"<Offer {self.service} {sorted(self._handlers)} {'connected' if self.connected else 'away'}>"
+        return f"<Worker {self.service} {sorted(self._handlers)} {'connected' if self.connected else 'away'}>"
 
 
 def _hopeless(error: FlowError) -> bool:

@@ -6,30 +6,33 @@ Lives here: what may be set, and the checks of it. Does not live here: which of 
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypedDict, TypeVar
 
-from flow_core.errors import InvalidOption
+from flow_core.errors import InvalidOption, did_you_mean
 from flow_core.model.ids import check_count, seconds
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "Author",
     "ExecuteFields",
     "ExecuteOptions",
+    "ExecutorFields",
     "ExecutorOptions",
+    "FlowFields",
     "FlowOptions",
     "OperationOptions",
     "Retry",
     "error_names",
+    "unknown_option",
 ]
 
+Record = TypeVar("Record")
 Seconds = float | timedelta
 MAX_FLOAT: Final = sys.float_info.max
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -52,6 +55,32 @@ def error_names(errors: type[BaseException] | str | Iterable[type[BaseException]
     return tuple(names)
 
 
+def unknown_option(of: str, given: Iterable[str], call: Callable[..., Any]) -> InvalidOption:
+    """The error for keywords that ``call`` does not have, with the nearest ones that it has."""
+    parameters = inspect.signature(call).parameters.values()
+    name = min(given)
+    known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    return InvalidOption(f"{of} has no option {name!r}", fix=did_you_mean(name, known))
+
+
+def _named(record: type[Record]) -> type[Record]:
+    """Let a record refuse a field that it does not have with `InvalidOption`."""
+    make: Any = record.__init__
+    known = inspect.signature(record).parameters.keys()
+
+    @functools.wraps(make)
+    def init(self: Record, *values: Any, **given: Any) -> None:
+        try:
+            make(self, *values, **given)
+        except TypeError:
+            if given.keys() <= known:
+                raise
+            raise unknown_option(record.__name__, given.keys() - known, record) from None
+
+    record.__init__ = init  # type: ignore[assignment]
+    return record
+
+
 def _given(value: Any, what: str) -> Any:
     """None means "not set" elsewhere; here it is a mistake."""
     if value is None:
@@ -65,6 +94,7 @@ def _delay(value: Any, what: str, *, zero: bool = False) -> float | None:
     return seconds(_given(value, what), what)
 
 
+@_named
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often and when to try again.
@@ -113,6 +143,7 @@ class Retry:
         put(self, "give_up_on", error_names(give_up_on))
 
 
+@_named
 @dataclass(frozen=True, slots=True)
 class OperationOptions:
     """Defaults that an operation brings along; what the step sets wins.
@@ -144,6 +175,7 @@ class OperationOptions:
 DEFAULT_OPERATION_OPTIONS: Final = OperationOptions()
 
 
+@_named
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecuteOptions:
     """The options of one execution, as a record: ``execute(flow, request, options=ExecuteOptions(...))``.
@@ -213,6 +245,32 @@ class ExecuteFields(TypedDict, total=False):
 DEFAULT_EXECUTE_OPTIONS: Final = ExecuteOptions()
 
 
+class FlowFields(TypedDict, total=False):
+    """The keywords of ``Flow.init``; `FlowOptions` says what each means."""
+
+    executor: Any
+    store: Any
+    keep: int | timedelta | None
+    context: Mapping[str, Any]
+
+
+class ExecutorFields(TypedDict, total=False):
+    """The keywords of ``Executor`` and its ``init``; `ExecutorOptions` says what each means."""
+
+    flow: Any
+    error_handler: Callable[[BaseException, Any], None] | None
+    context: Mapping[str, Any]
+    concurrency: int
+    workers: int
+    queue: int
+    keep: int | timedelta
+    budget: float
+    drain: float
+    name: str | None
+    lease: float
+    max_recoveries: int
+
+
 class Author(NamedTuple):
     """Who changes a flow.
 
@@ -229,6 +287,7 @@ class Author(NamedTuple):
     may_change: Callable[[str], bool] | None = None
 
 
+@_named
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowOptions:
     """The options of a `Flow`.
@@ -247,6 +306,7 @@ class FlowOptions:
     context: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
 
+@_named
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorOptions:
     """The options of an `Executor`.

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Never
 
 from flow_core.errors import InvalidOption, InvalidStep
 from flow_core.model.ids import check_count, check_id, seconds
 from flow_core.model.operation import LocalOperation, Operation
-from flow_core.model.options import Retry
+from flow_core.model.options import Retry, unknown_option
 
 __all__ = ["ALL", "REQUEST", "Fallback", "Step", "check_steps"]
 
@@ -146,7 +146,10 @@ class Step:
         join: Literal["all", "any", "done"] = "all",
         manual: bool = False,
         delivery: Literal["at_least_once", "at_most_once"] = "at_least_once",
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            raise unknown_option(f"Step {id!r:.80}", unknown, Step)
         _put(self, "id", check_id(id, "step id"))
         _put(self, "operation", _as_operation(operation, id, "operation"))
         _put(self, "after", _ids(after, id, "after") if after else _NONE)

@@ -13,7 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from flow_core.proto import flow_pb2 as pb
 
-__all__ = ["METHODS", "SERVICES", "Method"]
+__all__ = ["MAX_MESSAGE", "METHODS", "SERVICES", "Method"]
+
+#: Largest message, bytes.
+MAX_MESSAGE: Final = 4 * 1024 * 1024
 
 FLOWS: Final = "go.micro.flow.FlowService"
 EXECUTIONS: Final = "go.micro.flow.ExecutorService"

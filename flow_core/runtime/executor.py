@@ -15,7 +15,7 @@ from asyncio import get_running_loop
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, Unpack
 
 from flow_core.core.plan import Plan
 from flow_core.core.scheduler import Scheduler
@@ -24,7 +24,14 @@ from flow_core.engine import events as e
 from flow_core.engine.adhoc import own_plan
 from flow_core.engine.bindings import Bindings
 from flow_core.errors import Conflict, ExecutorStopped, InvalidOption
-from flow_core.model.options import ExecuteOptions, ExecutorOptions
+from flow_core.model.explanation import Explanation
+from flow_core.model.options import (
+    DEFAULT_EXECUTE_OPTIONS,
+    ExecuteFields,
+    ExecuteOptions,
+    ExecutorFields,
+    ExecutorOptions,
+)
 from flow_core.model.payload import encode_value
 from flow_core.model.records import Page, Record
 from flow_core.model.status import Status
@@ -37,7 +44,7 @@ from flow_core.runtime.durable.journal import ExecutionStore
 from flow_core.runtime.durable.lease import process_name
 from flow_core.runtime.durable.session import DurableSession
 from flow_core.runtime.execution import Execution
-from flow_core.runtime.explain import Explanation, explain, explain_stored, explain_waiting
+from flow_core.runtime.explain import explain, explain_stored, explain_waiting
 from flow_core.runtime.fork import fork_of
 from flow_core.runtime.launcher import Launcher, finish
 from flow_core.runtime.lookup import Lookup
@@ -133,7 +140,7 @@ class Executor:
     #: is more to it. Once the executor is at home on a loop this is the scheduler's own method.
     start_at_once: Callable[[Plan, Any], Execution | None]
 
-    def __init__(self, options: ExecutorOptions | None = None, **fields: Any) -> None:
+    def __init__(self, options: ExecutorOptions | None = None, **fields: Unpack[ExecutorFields]) -> None:
         self._options = dataclasses.replace(options or ExecutorOptions(), **fields)
         self._session: DurableSession | None = None
         self._tracer: ExecutionTracer | None = None
@@ -147,7 +154,7 @@ class Executor:
 
     # --- life ----------------------------------------------------------------------------------------------------
 
-    async def init(self, **fields: Any) -> None:
+    async def init(self, **fields: Unpack[ExecutorFields]) -> None:
         """Change options. Raises `InvalidOption` while executions are under way."""
         if self._scheduler is not None and self._scheduler.live:
             raise InvalidOption(f"{self._scheduler.live} executions are under way", fix="init() before the first one")
@@ -311,7 +318,12 @@ class Executor:
     # --- starting ------------------------------------------------------------------------------------------------
 
     async def execute(
-        self, steps: Plan | Sequence[Step], request: Any = b"", *, options: ExecuteOptions | None = None, **fields: Any
+        self,
+        steps: Plan | Sequence[Step],
+        request: Any = b"",
+        *,
+        options: ExecuteOptions | None = None,
+        **fields: Unpack[ExecuteFields],
     ) -> Execution:
         """Execute a plan, or a list of steps.
 
@@ -327,7 +339,7 @@ class Executor:
             ExecutorStopped, ExecutionConflict, MissingInput; what decided the end when it did not succeed.
         """
         if fields or options is not None:
-            options = dataclasses.replace(options or ExecuteOptions(), **fields)
+            options = dataclasses.replace(options or DEFAULT_EXECUTE_OPTIONS, **fields)
         plan, encode = (steps, None) if isinstance(steps, Plan) else own_plan(steps, options, Bindings())
         await self.admit()
         execution = await self.start(plan, request, options, steps=encode)

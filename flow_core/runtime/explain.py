@@ -7,11 +7,11 @@ changing anything.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flow_core.engine.machine import Machine
 from flow_core.engine.timers import EXECUTION, RETRY
+from flow_core.model.explanation import Explanation, Reason
 from flow_core.model.status import Status
 
 if TYPE_CHECKING:
@@ -20,44 +20,12 @@ if TYPE_CHECKING:
     from flow_core.runtime.durable.waiting import Waiting
     from flow_core.runtime.execution import Execution
 
-__all__ = ["Explanation", "Reason", "explain", "explain_stored", "explain_waiting"]
+__all__ = ["explain", "explain_stored", "explain_waiting"]
 
 #: Reasons listed at most: an execution of a million steps is explained by its first ones.
 MOST_REASONS = 100
 #: (execution, step) -> whom its call waits for, in words; None: nobody.
 WaitsFor = Callable[[str, str], str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why one step (None: the execution) is where it is.
-
-    Attributes:
-        kind: running, owner, retry, limit, turn, predecessor, paused, ending, timeout, store, callable, elsewhere or
-            over. The owner of a step is waited for when the service it calls is away.
-        waits_for: ids of the steps it waits for.
-        seconds: until a timer rings.
-    """
-
-    step: str | None
-    kind: str
-    text: str
-    waits_for: tuple[str, ...] = ()
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Status of an execution and the reasons for it; ``str()`` gives them as lines."""
-
-    flow: str
-    execution: str
-    status: Status
-    reasons: tuple[Reason, ...]
-
-    def __str__(self) -> str:
-        head = f"execution {self.execution} of flow {self.flow!r} is {self.status.name}"
-        return "\n".join([head, *(f"  {reason.text}" for reason in self.reasons)])
 
 
 def explain_waiting(waiting: Waiting) -> Explanation:

@@ -158,7 +158,7 @@ def test_replace_makes_a_checked_copy():
     )
     with pytest.raises(InvalidOption):
         step.replace(timeout=-1)
-    with pytest.raises(TypeError):
+    with pytest.raises(InvalidOption, match="surprise"):
         step.replace(surprise=1)
 
 

@@ -42,7 +42,7 @@ def test_a_flow_goes_on_in_the_next_loop():
         return "done"
 
     async def main():
-        if not flow.flows():
+        if not await flow.flows():
             await flow.create_step("f", Step("a", wait))
             return await flow.execute("f", async_=True)
         return await flow.execute("f")

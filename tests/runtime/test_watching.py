@@ -201,7 +201,7 @@ def test_two_runs_in_a_row_with_one_flow(runner: Any) -> None:
     ids: list[str] = []
 
     async def main(value: int) -> int:
-        if not flow.flows():
+        if not await flow.flows():
             await flow.create_steps("f", [Step("a", echo), Step("b", lambda v: v + 1, after="a")])
         execution = await flow.execute("f", value)
         ids.append(execution.id)

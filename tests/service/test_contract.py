@@ -9,7 +9,7 @@ from flow_core import ALL, ClientCallOperation, Fallback, Flow, Retry, Status, S
 from flow_core.rpc import MemoryRpcClient
 from tests import aio
 from tests.service import loopback
-from tests.service.loopback import serving, value_of
+from tests.service.loopback import serving
 
 
 async def waits(value):
@@ -67,10 +67,10 @@ def test_register_look_up_and_execute(play):
         assert await flow.create_step("f", local("double")) == 1
         assert await flow.create_steps("f", [local("same", after="double")]) == 2
         assert [step.id for step in await flow.lookup("f")] == ["double", "same"]
-        assert await value_of(flow.flows()) == ["f"] and await flow.revision("f") == 2
+        assert await flow.flows() == ["f"] and await flow.revision("f") == 2
         execution = await flow.execute("f", 21)
         assert execution.status is Status.SUCCESS and execution.response == 42 and execution.over
-        assert await value_of(execution.result("double")) == b"42"
+        assert await flow.executor.result("f", execution.id, "double") == b"42"
         assert await flow.call("f", "ab") == "abab"
 
     play(scenario)
@@ -234,7 +234,7 @@ def test_control_by_id(play):
         assert {"paused", "running", "timeout", "predecessor"} <= kinds
         await asking.resume("f", "e")
         with pytest.raises(errors.IllegalMove):
-            await value_of(execution.result("same"))
+            await asking.result("f", "e", "same")
         await execution.pause()
         await execution.resume()
         await asking.abort("f", "e")

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow_core.errors import InvalidOption, QuotaExceeded
-from flow_core.service.security.quotas import LOOK_AGAIN, MAX_MESSAGE, Limits, Meter, Strikes, TokenBucket, network_of
+from flow_core.proto.methods import MAX_MESSAGE
+from flow_core.service.security.quotas import LOOK_AGAIN, Limits, Meter, Strikes, TokenBucket, network_of
 
 
 class Clock:

@@ -9,8 +9,9 @@ import socket
 import pytest
 
 from flow_core.errors import InvalidOption
-from flow_core.service.security import binding
-from flow_core.service.security.binding import check_binding, is_loopback
+from flow_core.net import loopback
+from flow_core.net.loopback import is_loopback
+from flow_core.service.security.binding import check_binding
 from flow_core.service.security.guard import OpenGuard
 from flow_core.service.security.key_file import KeyFile
 from flow_core.service.security.key_guard import KeyGuard, read_certificates
@@ -165,7 +166,7 @@ def no_names(monkeypatch):
             raise socket.gaierror(-2, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in known[host]]
 
-    monkeypatch.setattr(binding.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(loopback.socket, "getaddrinfo", look_up)
 
 
 @pytest.mark.usefixtures("no_names")

@@ -1,21 +1,17 @@
 """Where a server may listen: on loopback as it likes, elsewhere only when callers have to prove who they are.
 
-Lives here: `check_binding` and what counts as loopback. Does not live here: listening (``server.py``).
+Lives here: `check_binding`. Does not live here: what counts as loopback (``net/loopback.py``),
+listening (``server.py``).
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
-import socket
 from typing import Protocol
 
 from flow_core.errors import InvalidOption
+from flow_core.net.loopback import is_loopback
 
-__all__ = ["check_binding", "is_loopback"]
-
-_SCHEME = re.compile(r"(?P<scheme>dns|ipv4|ipv6):(///)?(?P<rest>.+)").fullmatch
-_PORT = re.compile(r"(?P<host>.*):(?P<port>\d{1,5})", re.DOTALL).fullmatch
+__all__ = ["check_binding"]
 
 
 class Guarded(Protocol):
@@ -50,44 +46,3 @@ def check_binding(address: str, guard: Guarded, *, encrypted: bool | None = None
             f"{address} can be reached from other machines, and without TLS anybody on the way could read the keys",
             fix="set tls_cert and tls_key; or plain = true, when a proxy in front of it does TLS",
         )
-
-
-def is_loopback(address: str) -> bool:
-    """Whether nothing but this machine can reach an address. A name has to resolve to loopback addresses only."""
-    if address.startswith(("unix:", "unix-abstract:")):
-        return True
-    scheme = _SCHEME(address)
-    if scheme:
-        address = scheme["rest"]
-    parts = _PORT(address)
-    host = parts["host"] if parts and not _is_ip(address) else address
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    try:
-        return _is_loopback_ip(host)
-    except ValueError:
-        return _resolves_to_loopback(host)
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_loopback_ip(host: str) -> bool:
-    found = ipaddress.ip_address(host.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_loopback
-
-
-def _resolves_to_loopback(host: str) -> bool:
-    if not host or host == "*":
-        return False
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return False  # unknown: not known to be loopback
-    return bool(found) and all(_is_loopback_ip(str(entry[4][0])) for entry in found)

@@ -17,9 +17,10 @@ from typing import Any, ClassVar, Final
 
 from flow_core.errors import AuthError, InvalidOption, PermissionDenied, QuotaExceeded, Unauthenticated
 from flow_core.model.ids import check_id
+from flow_core.proto.methods import MAX_MESSAGE
 from flow_core.service.security.guard import Principal
 from flow_core.service.security.key_file import KeyFile
-from flow_core.service.security.quotas import MAX_MESSAGE, Limits, Meter, Strikes
+from flow_core.service.security.quotas import Limits, Meter, Strikes
 from flow_core.service.security.request_facts import foreign_calls, is_own, steps_added
 from flow_core.service.security.roles import ROLES, decide
 

@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flow_core.errors import InvalidOption, QuotaExceeded
 from flow_core.model.ids import check_count
+from flow_core.proto.methods import MAX_MESSAGE
 
 if TYPE_CHECKING:
     from flow_core import Flow
 
-__all__ = ["MAX_MESSAGE", "Limits", "Meter", "Strikes", "TokenBucket", "steps_owned"]
-
-#: Largest message of the service, bytes.
-MAX_MESSAGE: Final = 4 * 1024 * 1024
+__all__ = ["Limits", "Meter", "Strikes", "TokenBucket", "steps_owned"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +163,7 @@ class Meter:
 
 def steps_owned(flow: Flow, owner: str) -> int:
     """How many steps of all flows belong to an owner; `Meter` asks it, with ``partial(steps_owned, flow)``."""
-    return sum(list(flow.owners(name).values()).count(owner) for name in flow.flows())
+    return sum(list(owners.values()).count(owner) for owners in flow.ownership.values())
 
 
 #: Seconds between two walks over the executions of one who is at the limit.

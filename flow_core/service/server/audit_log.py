@@ -53,7 +53,7 @@ class Ledger:
         """Keep the changes of ``flow`` from now on."""
         self._flow = flow
         self._silence = flow.on_change(self._note)
-        for name in flow.flows():
+        for name in await flow.flows():
             self.steps[name] = {step.id: step for step in await flow.lookup(name)}
 
     def detach(self) -> None:

@@ -60,7 +60,7 @@ class FlowMethods:
         revision = await hub.flow.replace_step(
             request.flow, request.step, new, revision=_revision(request), author=self._author("", principal)
         )
-        hub.owners.registered(hub.flow.owners(request.flow).get(new.id, principal.name), lease)
+        hub.owners.registered((await hub.flow.owners(request.flow)).get(new.id, principal.name), lease)
         return pb.ChangeReply(revision=revision)
 
     async def lookup(self, principal: Principal, request: pb.LookupRequest) -> bytes:
@@ -70,7 +70,7 @@ class FlowMethods:
     async def list_flows(self, principal: Principal, request: pb.ListFlowsRequest) -> pb.ListFlowsReply:
         """Names, revisions and sizes."""
         hub, reply = self._hub, pb.ListFlowsReply()
-        for name in hub.flow.flows():
+        for name in await hub.flow.flows():
             reply.flows.add(
                 flow=name, revision=await hub.flow.revision(name), steps=len(hub.ledger.steps.get(name, ()))
             )

@@ -81,7 +81,7 @@ class Lookups:
             if known is None or known.revision != revision:
                 known = self._flows[name] = _Flow(revision, await flow.lookup(name))
             if known.dirty:
-                self._encode_some(known, flow.owners(name))
+                self._encode_some(known, await flow.owners(name))
             if not known.dirty and not known.reply:
                 head = pb.LookupReply(revision=revision).SerializeToString()
                 known.reply = b"".join((head, *known.frames.values()))

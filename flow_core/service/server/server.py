@@ -17,11 +17,10 @@ except ImportError as _error:
     raise ImportError("the Flow service needs grpcio: pip install 'flow-core[grpc]'") from _error
 
 from flow_core import Flow
-from flow_core.errors import Unavailable, UnknownFlow
-from flow_core.proto.methods import METHODS, SERVICES
+from flow_core.errors import Unavailable
+from flow_core.proto.methods import MAX_MESSAGE, METHODS, SERVICES
 from flow_core.service.security.binding import check_binding
 from flow_core.service.security.guard import Guard, OpenGuard
-from flow_core.service.security.quotas import MAX_MESSAGE
 from flow_core.service.server.audit_log import Ledger
 from flow_core.service.server.calls import handler_of
 from flow_core.service.server.context import Hub
@@ -239,10 +238,7 @@ class FlowServer:
             reflection.enable_server_reflection(names, server)
 
     def _owner_of(self, flow: str, step: str) -> str:
-        try:
-            return self._hub.flow.owners(flow).get(step, "")
-        except UnknownFlow:  # an execution of steps of its own
-            return ""
+        return self._hub.flow.ownership.get(flow, {}).get(step, "")
 
     def __repr__(self) -> str:
         state = "ready" if self._ready else "draining" if self._server is not None else "stopped"

@@ -69,8 +69,8 @@ class WatchMethods:
 
     def _moved(self, wanted: str, owner: str, here: bool) -> list[pb.FlowChange]:
         """An owner vanished or came back: one message for each flow that it has steps in."""
-        flow = self._hub.flow
-        names = [name for name in flow.flows() if wanted in ("", name) and owner in flow.owners(name).values()]
+        owners = self._hub.flow.ownership
+        names = [name for name in sorted(owners) if wanted in ("", name) and owner in owners[name].values()]
         return [pb.FlowChange(flow=name, owner=owner, available=here) for name in names]
 
     async def watch_execution(self, principal: Principal, request: pb.ExecutionRequest) -> AsyncIterator[pb.Move]:

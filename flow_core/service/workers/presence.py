@@ -64,8 +64,8 @@ class Owners:
         """Learn who owns steps of ``flow``. ``expecting``: a service that its own steps call has to come here."""
         self._expecting = expecting
         self._silence = flow.on_change(self._note)
-        for name in flow.flows():
-            owners = flow.owners(name)
+        for name in await flow.flows():
+            owners = await flow.owners(name)
             for step in await flow.lookup(name):
                 self._expect(owners.get(step.id, ""), step)
         self._flow = flow

@@ -1,0 +1,44 @@
+"""`Explanation`: what an execution waits for, in words. Its reasons are found by ``runtime/explain.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flow_core.model.status import Status
+
+__all__ = ["Explanation", "Reason"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one step (None: the execution) is where it is: a part of an `Explanation`.
+
+    Attributes:
+        kind: running, owner, retry, limit, turn, predecessor, paused, ending, timeout, store, callable, elsewhere or
+            over. The owner of a step is waited for when the service it calls is away.
+        waits_for: ids of the steps it waits for.
+        seconds: until a timer rings.
+    """
+
+    step: str | None
+    kind: str
+    text: str
+    waits_for: tuple[str, ...] = ()
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Status of an execution and the reasons for it; ``str()`` gives them as lines::
+
+    print(await flow.executor.explain("checkout", execution.id))
+    """
+
+    flow: str
+    execution: str
+    status: Status
+    reasons: tuple[Reason, ...]
+
+    def __str__(self) -> str:
+        head = f"execution {self.execution} of flow {self.flow!r} is {self.status.name}"
+        return "\n".join([head, *(f"  {reason.text}" for reason in self.reasons)])
