@@ -37,7 +37,7 @@ from flow_core.errors import AdapterError, InvalidOption, NotServed, PayloadErro
 from flow_core.model.backoff import Backoff
 from flow_core.model.ids import MAX_PAYLOAD, check_count, seconds
 from flow_core.net.connection import CircuitBreaker
-from flow_core.net.egress import Address, Targets, parse_target
+from flow_core.net.egress import Target, Targets, parse_target
 from flow_core.net.resolve import resolve
 from flow_core.net.tls import Tls
 from flow_core.rpc.base import RpcClient
@@ -217,7 +217,7 @@ class HttpStatus(Exception):
 class _Resolver:
     """Looks names up for aiohttp, which then connects to the very addresses that were checked."""
 
-    def __init__(self, target: Address, targets: Targets) -> None:
+    def __init__(self, target: Target, targets: Targets) -> None:
         self._target = target
         self._targets = targets
 
