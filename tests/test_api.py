@@ -28,6 +28,7 @@ from flow_core import (
 from flow_core.errors import DuplicateOperation, InvalidOption, StepFailed, UnknownOperation
 from flow_core.operations import OperationRegistry
 from flow_core.operations.registry import ENTRY_POINTS
+from flow_core.proto.encoding import decode_operation, encode_operation
 from flow_core.pubsub.memory import MemoryPubSubClient
 from flow_core.rpc.memory import MemoryRpcClient
 from tests.aio import run_virtual
@@ -213,13 +214,12 @@ def test_operation_row() -> None:
     operation = Shout("?")
     assert (operation.name, str(operation), operation.type) == ("shout", "shout(shout)", "shout")
     assert operation.options == OperationOptions()
-    blank = Shout.new()
-    blank.decode(operation.encode())
-    assert blank == operation and blank is not operation
+    again = decode_operation(encode_operation(operation), Shout)
+    assert again == operation and again is not operation
     assert inspect.iscoroutinefunction(Operation.execute) and inspect.isabstract(Operation)
     registry = OperationRegistry()
     registry.register(Shout)
-    assert registry.decode(operation.encode()) == operation
+    assert registry.decode(encode_operation(operation)) == operation
     with pytest.raises(DuplicateOperation):
         registry.register(Shout)
     with pytest.raises(UnknownOperation):

@@ -19,13 +19,14 @@ import asyncio, sys
 from flow_core import ClientCallOperation, Flow, Step
 from flow_core.urls import rpc_client, store
 from flow_core.operations import OperationRegistry
+from flow_core.proto.encoding import encode_operation
 from flow_core.model.records import ExecutionStarted
 
 registry = OperationRegistry()
 assert "acme_shout" in registry.types()
 assert not any(name.startswith("acme_flow") for name in sys.modules), "listing imports nothing"
 Shout = registry.resolve("acme_shout")
-shout = registry.decode(Shout(3).encode())
+shout = registry.decode(encode_operation(Shout(3)))
 assert shout == Shout(3)
 
 async def greet(data, headers):

@@ -10,14 +10,10 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-import flow_core.model.options as _options
 from flow_core.errors import DecodeError, InvalidStep
-
-if TYPE_CHECKING:
-    from flow_core.model.options import OperationOptions
-    from flow_core.proto import flow_pb2 as pb
+from flow_core.model.options import DEFAULT_OPERATION_OPTIONS, OperationOptions
 
 __all__ = ["LocalOperation", "Operation", "required_field"]
 
@@ -25,8 +21,8 @@ __all__ = ["LocalOperation", "Operation", "required_field"]
 class Operation(ABC):
     """What a step does with its input.
 
-    A subclass sets `type` (its name in the registry and on the wire), implements `execute`, and `_encode` / `_decode`
-    for what it needs beyond name and options. Operations are values: equal when their encoded forms are equal.
+    A subclass sets `type` (its name in the registry and on the wire), implements `execute`, and `fields` / `load` for
+    what it needs beyond name and options. Operations are values: equal when name, fields and options are.
     """
 
     type: ClassVar[str]
@@ -36,7 +32,7 @@ class Operation(ABC):
 
     def __init__(self, name: str, options: OperationOptions | None = None) -> None:
         self._name = name
-        self._options = options or _options.DEFAULT_OPERATION_OPTIONS
+        self._options = options or DEFAULT_OPERATION_OPTIONS
 
     @property
     def name(self) -> str:
@@ -64,10 +60,10 @@ class Operation(ABC):
 
     @classmethod
     def new(cls) -> Operation:
-        """A blank operation of this class, to be filled by `decode`."""
+        """A blank operation of this class, for `load` to fill."""
         blank = cls.__new__(cls)
         blank._name = ""
-        blank._options = _options.DEFAULT_OPERATION_OPTIONS
+        blank._options = DEFAULT_OPERATION_OPTIONS
         return blank
 
     def fields(self) -> dict[str, str]:
@@ -76,18 +72,6 @@ class Operation(ABC):
 
     def load(self, fields: dict[str, str]) -> None:  # noqa: B027 - most operations have no fields
         """Take over what `fields` gave. Raises `DecodeError` when one is missing or wrong."""
-
-    def encode(self) -> pb.Operation:
-        """The wire form. Raises `EncodeError` when it would lose something."""
-        from flow_core.proto.encoding import encode_operation
-
-        return encode_operation(self)
-
-    def decode(self, message: pb.Operation) -> None:
-        """Fill this blank operation from the wire form. Raises `DecodeError`."""
-        from flow_core.proto.encoding import decode_operation_into
-
-        decode_operation_into(self, message)
 
     @abstractmethod
     async def execute(self, ctx: Any, data: bytes) -> bytes:

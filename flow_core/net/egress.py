@@ -1,6 +1,6 @@
 """Where calls may go: the spelling of targets, and the addresses that are refused when others name them.
 
-Lives here: `Address` (a URL taken apart), `Targets` (the allow-list), and the table of addresses that are not of the
+Lives here: `Target` (a URL taken apart), `Targets` (the allow-list), and the table of addresses that are not of the
 public internet. Does not live here: looking names up (``rpc/resolve.py``) and connecting; this module only decides.
 
 A target that your own code names is trusted: no `Targets`, no checks. One that others registered goes through three
@@ -20,45 +20,39 @@ from urllib.parse import urlsplit
 
 from flow_core.errors import InvalidOption, TargetRefused, did_you_mean
 
-__all__ = ["SPECIAL", "Address", "Targets", "canonical_host", "parse_target"]
+__all__ = ["SPECIAL", "Target", "Targets", "canonical_host", "parse_target"]
 
 IP = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-#: Addresses that are not somebody's public server, and why. Sources: IANA's special-purpose address registries of IPv4
-#: and IPv6 (RFC 6890 and its updates), and the manuals of the clouds named.
+#: What `ipaddress` does not know, knows in some versions of Python only, or has no word for, and why it is refused.
+#: Sources: IANA's registries of special-purpose addresses (RFC 6890 and its updates).
 SPECIAL: Final[tuple[tuple[Network, str], ...]] = tuple(
     (ip_network(network), why)
     for network, why in (
-        ("0.0.0.0/8", "this host"),
-        ("10.0.0.0/8", "private"),
-        ("100.64.0.0/10", "shared by a carrier"),
-        ("127.0.0.0/8", "loopback"),
-        ("169.254.0.0/16", "link-local"),
-        ("172.16.0.0/12", "private"),
-        ("192.0.0.0/24", "reserved for protocols"),
-        ("192.0.2.0/24", "for documentation"),
-        ("192.88.99.0/24", "6to4 relay"),
-        ("192.168.0.0/16", "private"),
-        ("198.18.0.0/15", "for benchmarks"),
-        ("198.51.100.0/24", "for documentation"),
-        ("203.0.113.0/24", "for documentation"),
-        ("224.0.0.0/4", "multicast"),
-        ("240.0.0.0/4", "reserved"),
-        ("::/128", "this host"),
-        ("::1/128", "loopback"),
-        ("64:ff9b:1::/48", "local translation"),
-        ("100::/64", "discarded"),
-        ("2001::/23", "reserved for protocols"),
-        ("2001:db8::/32", "for documentation"),
-        ("2002::/16", "6to4"),
-        ("3fff::/20", "for documentation"),
-        ("fc00::/7", "unique local"),
-        ("fe80::/10", "link-local"),
-        ("fec0::/10", "site-local"),
-        ("ff00::/8", "multicast"),
+        ("0.0.0.0/8", "this host"),  # RFC 791
+        ("100.64.0.0/10", "shared by a carrier"),  # RFC 6598
+        ("192.0.0.0/24", "reserved for protocols"),  # RFC 6890
+        ("192.0.2.0/24", "for documentation"),  # RFC 5737
+        ("192.88.99.0/24", "6to4 relay"),  # RFC 7526
+        ("198.18.0.0/15", "for benchmarks"),  # RFC 2544
+        ("198.51.100.0/24", "for documentation"),  # RFC 5737
+        ("203.0.113.0/24", "for documentation"),  # RFC 5737
+        ("240.0.0.0/4", "reserved"),  # RFC 1112
+        ("64:ff9b:1::/48", "local translation"),  # RFC 8215
+        ("100::/64", "discarded"),  # RFC 6666
+        ("2001::/23", "reserved for protocols"),  # RFC 2928
+        ("2001:db8::/32", "for documentation"),  # RFC 3849
+        ("2002::/16", "6to4"),  # RFC 3056
+        ("3fff::/20", "for documentation"),  # RFC 9637
+        ("fc00::/7", "unique local"),  # RFC 4193
     )
 )
+#: What `ipaddress` tells of an address, the most exact first.
+_KINDS: Final = (
+    ("is_unspecified", "this host"), ("is_loopback", "loopback"), ("is_link_local", "link-local"),
+    ("is_site_local", "site-local"), ("is_multicast", "multicast"), ("is_private", "private"),
+)  # fmt: skip
 #: Where clouds tell a machine its secrets: only a network of exactly this address lets one pass.
 METADATA: Final[frozenset[IP]] = frozenset(
     ip_address(address)
@@ -84,7 +78,7 @@ _NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class Target:
     """A URL taken apart: canonical ``host``, ``port`` and ``path``. It holds no secrets and may be printed."""
 
     scheme: str
@@ -101,7 +95,7 @@ class Address:
         return f"{self.scheme}://{self.netloc}{self.path}"
 
 
-def parse_target(url: str, ports: dict[str, int | None]) -> Address:
+def parse_target(url: str, ports: dict[str, int | None]) -> Target:
     """Take the URL of a target apart.
 
     Args:
@@ -132,7 +126,7 @@ def parse_target(url: str, ports: dict[str, int | None]) -> Address:
     port = ports[scheme] if port is None else port
     if not port:
         raise InvalidOption(f"the target {scheme}://{host} has no port", fix=f"write {scheme}://{host}:PORT")
-    return Address(scheme, host, port, parts.path.rstrip("/"))
+    return Target(scheme, host, port, parts.path.rstrip("/"))
 
 
 def canonical_host(text: str) -> str:
@@ -222,7 +216,7 @@ class Targets:
                 raise InvalidOption(f"Targets.ports: {port!r:.40} is no port", fix="use numbers from 1 to 65535")
         put(self, "_networks", tuple(_network(text) for text in self.networks))
 
-    def check_name(self, target: Address) -> None:
+    def check_name(self, target: Target) -> None:
         """Refuse a host or port that is not on the list; when the host is an address, that too. `TargetRefused`."""
         literal = _literal(target.host)
         if self.ports is not None and target.port not in self.ports:
@@ -234,7 +228,7 @@ class Targets:
         if literal is not None:
             self.check_addresses(target, [target.host])
 
-    def check_addresses(self, target: Address, addresses: Sequence[str]) -> None:
+    def check_addresses(self, target: Target, addresses: Sequence[str]) -> None:
         """Refuse the target when *any* of the addresses that its host has is not allowed. Raises `TargetRefused`."""
         for text in addresses:
             address = ip_address(text.partition("%")[0])
@@ -251,7 +245,7 @@ class Targets:
         for form in _forms(address):
             for network in self._networks:
                 exact = network.prefixlen == network.max_prefixlen
-                if form.version == network.version and form in network and (exact or not _is_metadata(address)):
+                if form in network and (exact or not _is_metadata(address)):
                     return True
         return False
 
@@ -271,15 +265,15 @@ def _why_special(address: IP) -> str | None:
     """Why an address is not public; None when it is."""
     if _is_metadata(address):
         return "where a cloud keeps credentials"
-    for network, why in SPECIAL:
-        if any(form.version == network.version and form in network for form in _forms(address)):
-            return why
-    if isinstance(address, IPv6Address) and len(_forms(address)) == 1 and address not in _GLOBAL_UNICAST:
+    form = _forms(address)[-1]
+    found = next((why for network, why in SPECIAL if form in network), None)
+    found = found or next((why for kind, why in _KINDS if getattr(form, kind, False)), None)
+    if found is None and form.version == 6 and form not in _GLOBAL_UNICAST:
         return "not global unicast"
-    return None
+    return found or (None if form.is_global else "reserved")
 
 
-def _refusal(target: Address, why: str, option: str) -> TargetRefused:
+def _refusal(target: Target, why: str, option: str) -> TargetRefused:
     return TargetRefused(
         f"the target {target} is refused: {why}",
         fix=f"if calls may go there, allow it with Targets({option}=...), or name the target in your own code",

@@ -4,8 +4,8 @@ Lives here: the connection over nats-py and the answers that come back to this p
 messages mean (``rpc/nats.py``, ``pubsub/nats.py``).
 
 nats-py's own reconnecting is off: it keeps messages back in silence and lets waits for answers run into their timeouts.
-`Link` makes a new connection instead, and waits end at once when one is lost. All answers come to one inbox per client
-(subscription ``_INBOX.<random>.>``), each on a subject of its own below it; nothing is subscribed per message.
+`Connection` connects again instead, and waits end at once when a connection is lost. All answers come to one inbox per
+client (subscription ``_INBOX.<random>.>``), each on a subject of its own below it; nothing is subscribed per message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from flow_core.errors import AuthError, FlowError, PayloadError, Permanent, Unavailable
 from flow_core.net.address import Address
-from flow_core.net.connection import Link
+from flow_core.net.connection import Connection
 
 __all__ = ["ACK", "NOBODY", "Listener", "NatsConnection", "asks_for_reply", "is_nobody"]
 
@@ -105,7 +105,9 @@ class NatsConnection:
         self._errors = nats.errors
         self._options = {"tls": tls, "user_credentials": credentials}
         self._timeout = timeout
-        self._link: Link[Any] = Link(self.address.shown, self._connect, self._disconnect, timeout=timeout)
+        self._connection: Connection[Any] = Connection(
+            self.address.shown, self._connect, self._disconnect, timeout=timeout
+        )
         self._listeners: set[Listener] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._waits: dict[str, _Wait] = {}
@@ -117,12 +119,12 @@ class NatsConnection:
     @property
     def connected(self) -> bool:
         """Whether there is a connection now."""
-        return self._link.connection is not None
+        return self._connection.current is not None
 
     async def send(self, subject: str, data: bytes, headers: Mapping[str, str], reply: str = "") -> None:
         """Hand a message to the connection. Nothing is known about what becomes of it."""
         check_subject(subject)
-        await self._put(await self._link.get(), subject, data, headers, reply)
+        await self._put(await self._connection.get(), subject, data, headers, reply)
 
     async def confirm(self, subject: str, data: bytes, headers: Mapping[str, str], reply: str | None = None) -> bool:
         """Send a message; once the server has taken it, return whether it knows somebody who listens.
@@ -138,7 +140,7 @@ class NatsConnection:
             Permanent: ``subject`` or a header can't be sent.
         """
         check_subject(subject)
-        connection = await self._link.get()
+        connection = await self._connection.get()
         back, echo = reply or self.fresh(CONFIRM), self.fresh(ECHO)
         with self._wait(subject, back, echo) as future:
             await self._put(connection, subject, data, headers, back)
@@ -151,7 +153,7 @@ class NatsConnection:
         None: nobody listens. Raises like `confirm`.
         """
         check_subject(subject)
-        connection = await self._link.get()
+        connection = await self._connection.get()
         with self._wait(subject, back) as future:
             await self._put(connection, subject, data, headers, back)
             message = await future
@@ -165,10 +167,10 @@ class NatsConnection:
         """Let messages come to ``listener``, on this connection and all later ones. Raises like `confirm`."""
         if not _PATTERN(listener.subject):
             raise Permanent(f"{listener.subject!r:.80} is no subject of NATS", fix="use tokens with dots between them")
-        connection = await self._link.get()
+        connection = await self._connection.get()
         self._listeners.add(listener)
         try:
-            if listener.live is None or listener.live[0] is not connection:  # else the link was quicker
+            if listener.live is None or listener.live[0] is not connection:  # else reconnecting was quicker
                 await self._listen(connection, listener)
                 echo = self.fresh(ECHO)
                 with self._wait(listener.subject, echo) as future:  # until the server knows
@@ -177,7 +179,7 @@ class NatsConnection:
         except BaseException:
             await self.unsubscribe(listener)
             raise
-        self._link.keep(True)
+        self._connection.keep(True)
 
     async def unsubscribe(self, listener: Listener) -> None:
         """The server sends ``listener`` nothing more; what it has sent before that still comes. Else no effect.
@@ -186,9 +188,9 @@ class NatsConnection:
         """
         self._listeners.discard(listener)
         if not self._listeners:
-            self._link.keep(False)
+            self._connection.keep(False)
         live, listener.live = listener.live, None
-        if live is not None and live[0] is self._link.connection:
+        if live is not None and live[0] is self._connection.current:
             with contextlib.suppress(self._errors.Error, FlowError):  # no connection: no subscription either
                 await self._leave(live[0], live[1], listener.subject)
 
@@ -214,7 +216,7 @@ class NatsConnection:
         self._fail(f"{self.address}: the client was closed")
         for leaving in self._leaving:
             leaving.cancel()
-        await self._link.close()
+        await self._connection.close()
 
     # --- inner ------------------------------------------------------------------------------------------------------
 
@@ -352,9 +354,9 @@ class NatsConnection:
                 )
 
     def _lost(self, connection: Any, reason: str) -> None:
-        if connection is not self._link.connection:
+        if connection is not self._connection.current:
             return
-        self._link.lost(connection, reason)
+        self._connection.lost(connection, reason)
         text = f"connection to {self.address} lost ({reason}); what was on its way may have arrived"
         self._fail(text)
         self.on_lost(text)

@@ -10,12 +10,12 @@ import asyncio
 import socket
 
 from flow_core.errors import Unavailable
-from flow_core.net.egress import Address, Targets
+from flow_core.net.egress import Target, Targets
 
 __all__ = ["resolve"]
 
 
-async def resolve(target: Address, targets: Targets) -> list[tuple[int, str]]:
+async def resolve(target: Target, targets: Targets) -> list[tuple[int, str]]:
     """The (family, address) of the target, in the system's order of preference; all of them allowed.
 
     Raises:

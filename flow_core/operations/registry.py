@@ -78,9 +78,9 @@ class OperationRegistry:
 
     def decode(self, message: pb.Operation) -> Operation:
         """The operation that ``message`` describes. Raises `UnknownOperation` and `DecodeError`."""
-        operation = self.resolve(message.type).new()
-        operation.decode(message)
-        return operation
+        from flow_core.proto.encoding import decode_operation  # protobuf is loaded when first needed
+
+        return decode_operation(message, self.resolve(message.type))
 
     def types(self) -> tuple[str, ...]:
         """Every type that can be resolved, sorted; plug-ins are listed without being imported."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMAT",
     "OperationDecoder",
-    "decode_operation_into",
+    "decode_operation",
     "decode_step",
     "decode_steps",
     "encode_operation",
@@ -90,15 +90,16 @@ def encode_operation(operation: Operation) -> pb.Operation:
     return message
 
 
-def decode_operation_into(operation: Operation, message: pb.Operation) -> None:
-    """Fill the blank ``operation`` (see `Operation.new`) with what ``message`` says.
+def decode_operation(message: pb.Operation, kind: type[Operation]) -> Operation:
+    """The operation of the class ``kind`` that ``message`` describes; `OperationRegistry.decode` finds the class.
 
     Raises:
         DecodeError: the type is another operation's, a key of ``options`` is unknown, or a value is impossible.
     """
     where = f"Operation {message.name!r:.80}"
-    if message.type != operation.type:
-        raise DecodeError(f"{where}: type is {message.type!r:.80}, not {operation.type!r}")
+    if message.type != kind.type:
+        raise DecodeError(f"{where}: type is {message.type!r:.80}, not {kind.type!r}")
+    operation = kind.new()
     given = dict(message.options)
     operation._name = message.name
     try:
@@ -115,6 +116,7 @@ def decode_operation_into(operation: Operation, message: pb.Operation) -> None:
             f"{where}: {operation.type} has no options {', '.join(map(repr, unknown))}"[:400],
             fix=f"it knows {', '.join(map(repr, sorted(operation.fields()))) or 'none'}",
         )
+    return operation
 
 
 def _read_options(message: pb.Operation) -> OperationOptions:
@@ -216,7 +218,7 @@ def _write_details(message: pb.Step, step: Step, where: str) -> None:
 
 def _operation_of(operation: Operation, where: str) -> pb.Operation:
     try:
-        return operation.encode()
+        return encode_operation(operation)
     except EncodeError as error:
         raise EncodeError(f"{where}: {error.message}", fix=error.fix) from error
 

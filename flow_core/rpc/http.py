@@ -34,12 +34,13 @@ except ImportError as error:
     raise ImportError("calls over HTTP need aiohttp: pip install 'flow-core[http]'") from error
 
 from flow_core.errors import AdapterError, InvalidOption, NotServed, PayloadError, Rejected, Unavailable
+from flow_core.model.backoff import Backoff
 from flow_core.model.ids import MAX_PAYLOAD, check_count, seconds
-from flow_core.net.egress import Address, Targets, parse_target
+from flow_core.net.connection import CircuitBreaker
+from flow_core.net.egress import Target, Targets, parse_target
 from flow_core.net.resolve import resolve
 from flow_core.net.tls import Tls
 from flow_core.rpc.base import RpcClient
-from flow_core.rpc.gate import Gate
 from flow_core.rpc.headers import TIMEOUT, HeaderRules
 
 __all__ = ["HttpRpcClient", "HttpStatus", "error_of"]
@@ -115,7 +116,7 @@ class HttpRpcClient(RpcClient):
         self._limit = limit
         self._idle = seconds(idle, "idle")
         self._connect_timeout = seconds(connect_timeout, "connect_timeout")
-        self._gate = Gate(self.target, self._probe)
+        self._breaker = CircuitBreaker(self.target, self._probe, backoff=Backoff(0.1, 5.0))
         self._urls: dict[tuple[str, str], Any] = {}
         self._session: Any = None
 
@@ -130,8 +131,8 @@ class HttpRpcClient(RpcClient):
         fields = self._headers + self._rules.check(headers, what)
         if timeout is not None:
             fields.append((TIMEOUT, str(max(1, int(timeout * 1000)))))
-        if self._gate.shut:
-            await self._gate.enter()
+        if self._breaker.tripped:
+            await self._breaker.enter()
         session = self._session or self._open()
         body = data if len(data) <= IN_ONE_WRITE else io.BytesIO(data)
         name = self._tls.server_name if self._tls is not None else None
@@ -141,7 +142,7 @@ class HttpRpcClient(RpcClient):
             ) as response:
                 return await _reply(what, response)
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
-            self._gate.failed()
+            self._breaker.failed(error)
             raise Unavailable(f"{what}: no connection: {error}") from error
         except aiohttp.ClientError as error:
             if self._closed:
@@ -200,7 +201,7 @@ class HttpRpcClient(RpcClient):
         raise failed or OSError("no address")
 
     async def _close(self) -> None:
-        await self._gate.close()
+        await self._breaker.close()
         if self._session is not None:
             await self._session.close()
 
@@ -216,7 +217,7 @@ class HttpStatus(Exception):
 class _Resolver:
     """Looks names up for aiohttp, which then connects to the very addresses that were checked."""
 
-    def __init__(self, target: Address, targets: Targets) -> None:
+    def __init__(self, target: Target, targets: Targets) -> None:
         self._target = target
         self._targets = targets
 

@@ -7,6 +7,7 @@ import pytest
 from flow_core.errors import InvalidStep
 from flow_core.model.operation import LocalOperation, Operation
 from flow_core.model.options import OperationOptions
+from flow_core.proto.encoding import decode_operation, encode_operation
 from tests.aio import run_virtual
 
 
@@ -33,8 +34,7 @@ def execute(function, data=b'{"x": 1}', ctx="ctx"):
 
 def test_an_own_operation_needs_type_fields_load_and_execute():
     operation = Shout(2, OperationOptions(timeout=3))
-    again = Shout.new()
-    again.decode(operation.encode())
+    again = decode_operation(encode_operation(operation), Shout)
     assert again == operation
     assert run_virtual(again.execute(None, b"x")) == b"XX"
     assert str(operation) == "shout(shout)"
@@ -113,8 +113,7 @@ def test_names():
 
 
 def test_an_unbound_one_says_how_to_bind_it():
-    again = LocalOperation.new()
-    again.decode(LocalOperation(with_context).encode())
+    again = decode_operation(encode_operation(LocalOperation(with_context)), LocalOperation)
     with pytest.raises(InvalidStep, match=r"flow\.bind\('with_context'"):
         run_virtual(again.execute("ctx", b""))
     assert run_virtual(again.bind(with_context).execute("ctx", b"1")) == b'["ctx",1]'

@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from flow_core.errors import AuthError, Unavailable
-from flow_core.net.connection import Backoff, Link
+from flow_core.model.backoff import Backoff
+from flow_core.net.connection import Connection
 from tests.aio import run_virtual
 
 
@@ -18,7 +19,7 @@ class World:
         self.broken = broken
         self.attempts = []
         self.closed = []
-        self.link = Link("nats://h", self.connect, self.disconnect, timeout=5.0, backoff=Backoff(1.0, 8.0))
+        self.shared = Connection("nats://h", self.connect, self.disconnect, timeout=5.0, backoff=Backoff(1.0, 8.0))
 
     async def connect(self):
         self.attempts.append(asyncio.get_running_loop().time())
@@ -36,8 +37,8 @@ def test_nothing_connects_before_it_is_needed_and_all_share_one():
         world = World(takes=1.0)
         await asyncio.sleep(10)
         assert world.attempts == []
-        connections = await asyncio.gather(*(world.link.get() for _ in range(5)))
-        await world.link.close()
+        connections = await asyncio.gather(*(world.shared.get() for _ in range(5)))
+        await world.shared.close()
         return connections, world.attempts, world.closed
 
     assert run_virtual(main()) == ([1] * 5, [10.0], [1])
@@ -46,8 +47,8 @@ def test_nothing_connects_before_it_is_needed_and_all_share_one():
 def test_a_caller_who_gives_up_does_not_break_the_attempt_of_others():
     async def main():
         world = World(takes=1.0)
-        first = asyncio.create_task(world.link.get())
-        second = asyncio.create_task(world.link.get())
+        first = asyncio.create_task(world.shared.get())
+        second = asyncio.create_task(world.shared.get())
         await asyncio.sleep(0.5)
         first.cancel()
         return await second, first.cancelled(), len(world.attempts)
@@ -59,15 +60,15 @@ def test_after_a_failure_callers_are_told_when_to_come_back():
     async def main():
         world = World(broken=OSError("refused"))
         with pytest.raises(Unavailable, match="no connection to nats://h: OSError: refused") as caught:
-            await world.link.get()
+            await world.shared.get()
         assert isinstance(caught.value.__cause__, OSError)
         with pytest.raises(Unavailable) as again:
-            await world.link.get()
+            await world.shared.get()
         assert len(world.attempts) == 1
         assert 0.5 <= again.value.retry_after <= 1.0
         world.broken = None
         await asyncio.sleep(again.value.retry_after)
-        return await world.link.get()
+        return await world.shared.get()
 
     assert run_virtual(main()) == 2
 
@@ -82,7 +83,7 @@ def test_an_attempt_that_hangs_ends():
     async def main():
         world = World(takes=1000.0)
         with pytest.raises(Unavailable, match="no answer within 5 s"):
-            await world.link.get()
+            await world.shared.get()
         return asyncio.get_running_loop().time()
 
     assert run_virtual(main()) == 5.0
@@ -93,7 +94,7 @@ def test_other_flow_errors_pass_as_they_are():
         world = World(broken=AuthError("who are you", fix="say so"))
         for _ in range(2):
             with pytest.raises(AuthError, match="who are you\n  fix: say so"):
-                await world.link.get()
+                await world.shared.get()
         return len(world.attempts)
 
     assert run_virtual(main()) == 1
@@ -102,35 +103,35 @@ def test_other_flow_errors_pass_as_they_are():
 def test_a_lost_connection_is_made_anew_at_the_next_need_only():
     async def main():
         world = World()
-        assert await world.link.get() == 1
+        assert await world.shared.get() == 1
         await asyncio.sleep(100)
-        world.link.lost(1, "reset")
-        world.link.lost(1, "reset")
+        world.shared.lost(1, "reset")
+        world.shared.lost(1, "reset")
         await asyncio.sleep(100)
         assert len(world.attempts) == 1
-        assert await world.link.get() == 2
-        world.link.lost(1, "somebody is late to notice")
-        assert world.link.connection == 2
+        assert await world.shared.get() == 2
+        world.shared.lost(1, "somebody is late to notice")
+        assert world.shared.current == 2
         return world.closed
 
     assert run_virtual(main()) == [1]
 
 
-def test_a_kept_link_reconnects_by_itself_with_backoff(caplog):
+def test_a_kept_connection_reconnects_by_itself_with_backoff(caplog):
     async def main():
         world = World()
-        world.link.keep(True)
+        world.shared.keep(True)
         await asyncio.sleep(100)
-        assert world.link.connection == 1
+        assert world.shared.current == 1
         world.broken = OSError("refused")
-        world.link.lost(1, "reset")
+        world.shared.lost(1, "reset")
         await asyncio.sleep(30)
         gaps = [later - sooner for sooner, later in zip(world.attempts[1:], world.attempts[2:], strict=False)]
         assert all(least <= gap <= 2 * least for least, gap in zip((0.5, 1, 2, 4, 4), gaps, strict=False)), gaps
         world.broken = None
         await asyncio.sleep(8)
-        assert world.link.connection == len(world.attempts)
-        await world.link.close()
+        assert world.shared.current == len(world.attempts)
+        await world.shared.close()
 
     with caplog.at_level(logging.INFO, "flow_core.net"):
         run_virtual(main())
@@ -143,11 +144,11 @@ def test_a_kept_link_reconnects_by_itself_with_backoff(caplog):
 def test_a_server_that_drops_us_after_the_greeting_is_not_stormed():
     async def main():
         world = World()
-        world.link.keep(True)
+        world.shared.keep(True)
         for _ in range(6):
-            while world.link.connection is None:
+            while world.shared.current is None:
                 await asyncio.sleep(0.01)
-            world.link.lost(world.link.connection, "go away")
+            world.shared.lost(world.shared.current, "go away")
         return world.attempts
 
     attempts = run_virtual(main())
@@ -158,17 +159,17 @@ def test_a_server_that_drops_us_after_the_greeting_is_not_stormed():
 def test_close_ends_every_wait_and_refuses_new_ones(takes):
     async def main():
         world = World(takes=takes)
-        waiting = asyncio.create_task(world.link.get())
+        waiting = asyncio.create_task(world.shared.get())
         await asyncio.sleep(0)
-        await world.link.close()
-        await world.link.close()
+        await world.shared.close()
+        await world.shared.close()
         with pytest.raises(Unavailable, match="closed"):
             await waiting
         with pytest.raises(Unavailable, match="closed"):
-            await world.link.get()
-        world.link.keep(True)
+            await world.shared.get()
+        world.shared.keep(True)
         await asyncio.sleep(10)
-        return world.link.connection, len(asyncio.all_tasks())
+        return world.shared.current, len(asyncio.all_tasks())
 
     assert run_virtual(main()) == (None, 1)
 
@@ -176,10 +177,10 @@ def test_close_ends_every_wait_and_refuses_new_ones(takes):
 def test_a_goodbye_that_hangs_is_cut_short():
     async def main():
         world = World()
-        await world.link.get()
-        world.disconnect = world.link._disconnect = lambda connection: asyncio.sleep(1000)
+        await world.shared.get()
+        world.disconnect = world.shared._disconnect = lambda connection: asyncio.sleep(1000)
         start = asyncio.get_running_loop().time()
-        await world.link.close()
+        await world.shared.close()
         return asyncio.get_running_loop().time() - start
 
     assert run_virtual(main()) == 2.0

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow_core.errors import InvalidOption, TargetRefused
-from flow_core.net.egress import SPECIAL, Address, Targets, canonical_host, parse_target
+from flow_core.net.egress import SPECIAL, Target, Targets, canonical_host, parse_target
 
 
 def at(host, port=443):
-    return Address("https", canonical_host(host), port)
+    return Target("https", canonical_host(host), port)
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,14 @@ def test_we_are_never_more_lenient_than_the_standard_library(address):
             Targets().check_addresses(at("shop.example"), [str(address)])
 
 
-@pytest.mark.parametrize(("network", "why"), SPECIAL)
-def test_every_network_of_the_table_is_refused_from_end_to_end(network, why):
+KNOWN_TO_IPADDRESS = [
+    "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/4", "::/128",
+    "::1/128", "fe80::/10", "fec0::/10", "ff00::/8",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("network", [pair[0] for pair in SPECIAL] + [*map(ipaddress.ip_network, KNOWN_TO_IPADDRESS)])
+def test_every_special_network_is_refused_from_end_to_end(network):
     for address in (network[0], network[-1]):
         with pytest.raises(TargetRefused):
             Targets().check_addresses(at("shop.example"), [str(address)])
@@ -264,9 +270,9 @@ def test_allow_lists_are_values():
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("http://shop", Address("http", "shop", 80)),
-        ("HTTP://Shop:8080/a/", Address("http", "shop", 8080, "/a")),
-        ("https://[::1]:1/x", Address("https", "::1", 1, "/x")),
+        ("http://shop", Target("http", "shop", 80)),
+        ("HTTP://Shop:8080/a/", Target("http", "shop", 8080, "/a")),
+        ("https://[::1]:1/x", Target("https", "::1", 1, "/x")),
     ],
 )
 def test_a_url_is_taken_apart(url, address):

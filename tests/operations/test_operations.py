@@ -14,6 +14,7 @@ from flow_core.operations import (
     OperationRegistry,
 )
 from flow_core.proto import flow_pb2 as pb
+from flow_core.proto.encoding import encode_operation
 from flow_core.pubsub import MemoryPubSubClient
 from flow_core.rpc import MemoryRpcClient
 from tests.aio import run_virtual
@@ -37,7 +38,7 @@ SOME = OperationOptions(timeout=2.5, retries=4, allow_fail=False, context={"a": 
 def test_name_fields_and_wire_form(operation, name, fields):
     assert operation.name == name
     assert operation.fields() == fields
-    again = OperationRegistry().decode(operation.encode())
+    again = OperationRegistry().decode(encode_operation(operation))
     assert again == operation
     assert type(again) is type(operation)
     assert again.options == operation.options

@@ -238,7 +238,7 @@ def test_a_reply_that_was_sent_while_the_asker_was_away_arrives(request):
             waiting = asyncio.create_task(client.request("away", b"", reply_to="away.1"))
             await asked.wait()
             await eventually(lambda: client.statistics().published, 1)
-            client._link.lost(client._link.connection, "a test says so")
+            client._connection.lost(client._connection.current, "a test says so")
             await message.reply(b"still here")
             assert await waiting == b"still here"
 

@@ -221,7 +221,7 @@ def test_a_message_over_the_limit_of_the_server_names_it_and_breaks_nothing(tmp_
             with pytest.raises(PayloadError, match="the server takes 65536"):
                 await client.publish("t", b"x" * 65_000, headers={"long": "y" * 1000})
             await client.publish("t", b"fits")
-            return (await inbox.next()).data, client._nats._link.connects
+            return (await inbox.next()).data, client._nats._connection.connects
 
     try:
         assert run(main()) == (b"fits", 1)

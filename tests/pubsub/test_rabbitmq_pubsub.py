@@ -117,7 +117,7 @@ def test_an_exchange_that_is_deleted_costs_one_error_and_comes_back(rabbitmq_ser
                         break
                     except Unavailable as error:
                         await asyncio.sleep(error.retry_after or 0.01)
-            return (await inbox.next()).data, client._link.connects
+            return (await inbox.next()).data, client._connection.connects
 
     assert run(main()) == (b"again", 2)
 
@@ -136,7 +136,7 @@ def test_publishers_who_give_up_break_nothing(rabbitmq_server):
             inbox = Inbox()
             await client.subscribe("t", inbox)
             await client.publish("t", b"fine")
-            return (await inbox.next()).data, client._link.connects
+            return (await inbox.next()).data, client._connection.connects
 
     assert run(main()) == (b"fine", 1)
 

@@ -38,14 +38,14 @@ def test_many_publishers_share_round_trips(redis_server):
     async def main():
         async with client_of(redis_server) as client:
             await client.publish("shared", b"")
-            trips, make = 0, client._link.connection.commands.pipeline
+            trips, make = 0, client._connection.current.commands.pipeline
 
             def counted_pipeline(**options):
                 nonlocal trips
                 trips += 1
                 return make(**options)
 
-            client._link.connection.commands.pipeline = counted_pipeline
+            client._connection.current.commands.pipeline = counted_pipeline
             receipts = await asyncio.gather(*(client.publish("shared", b"%d" % n) for n in range(1000)))
             return trips, len(set(receipts))
 
@@ -123,7 +123,7 @@ def test_a_message_counts_only_with_its_replicas(redis_server):
         async with client_of(redis_server, replicas=1, timeout=0.2) as client:
             with pytest.raises(Unavailable, match="0 replicas have it, not 1"):
                 await client.publish("alone", b"", timeout=5)
-            return client._link.connects
+            return client._connection.connects
 
     assert run(main()) == 1
 
@@ -167,7 +167,7 @@ def test_a_key_of_another_kind_is_named_and_breaks_nothing_else(redis_server):
             )
             with pytest.raises(AdapterError, match="WRONGTYPE"):
                 await client.subscribe("a-string", print)
-            return wrong, fine, client._link.connects
+            return wrong, fine, client._connection.connects
 
     wrong, fine, connects = run(main())
     assert type(wrong) is AdapterError and "WRONGTYPE" in str(wrong)

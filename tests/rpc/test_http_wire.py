@@ -136,7 +136,7 @@ def test_a_dead_target_is_not_hammered():
                 hinted.append(error.value.retry_after)
             await server.start()
             assert proxy.accepted == 0
-            return hinted, client._gate._failures
+            return hinted, client._breaker.failures
 
     hinted, failures = run(main())
     assert 0 <= hinted[0] <= 5

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from flow_core.errors import AdapterError, InvalidOption, TargetRefused, Unavailable
-from flow_core.net.egress import Address, Targets
+from flow_core.net.egress import Target, Targets
 from flow_core.net.resolve import resolve
 from flow_core.net.tls import Tls
 from flow_core.rpc.grpc import GrpcRpcClient
@@ -212,7 +212,7 @@ def test_a_name_without_an_address_is_unavailable():
     async def main():
         asyncio.get_running_loop().getaddrinfo = nothing
         with pytest.raises(Unavailable, match="no address"):
-            await resolve(Address("http", "shop.test", 80), Targets())
+            await resolve(Target("http", "shop.test", 80), Targets())
 
     run(main())
 

@@ -24,7 +24,7 @@ from flow_core.errors import FlowError, InvalidOption, Unavailable
 from flow_core.model.ids import check_count, seconds
 from flow_core.net.address import Address
 from flow_core.pubsub.base import REPLY_TO, Message, PubSubClient, Subscription
-from flow_core.pubsub.rabbitmq.wire import Sender, Session, Unroutable, open_link
+from flow_core.pubsub.rabbitmq.wire import Sender, Session, Unroutable, open_connection
 
 __all__ = ["RabbitMqPubSubClient"]
 
@@ -73,7 +73,7 @@ class RabbitMqPubSubClient(PubSubClient):
             raise InvalidOption(f"group must be a name, not {group!r:.80}")
         owner = type(self).__name__
         self._address = Address(url, ("amqp", "amqps"), owner)
-        self._link = open_link(
+        self._connection = open_connection(
             self._address,
             owner,
             exchange=exchange,
@@ -82,7 +82,7 @@ class RabbitMqPubSubClient(PubSubClient):
             resume=self._resume,
             lost=self._replies.fail,
         )
-        self._sender = Sender(self._link, self._address)
+        self._sender = Sender(self._connection, self._address)
         self._exchange = exchange
         self._group = group
         self._persistent = persistent
@@ -127,7 +127,7 @@ class RabbitMqPubSubClient(PubSubClient):
             log.warning("a message without confirmation was lost: %s", error)
 
     async def _listen(self, subject: str) -> str:
-        session = await self._link.get()
+        session = await self._connection.get()
         if session.reply_queue is None:
             session.reply_queue = asyncio.ensure_future(self._open_reply_queue(session))
         return f"{await asyncio.shield(session.reply_queue)}|{subject}"
@@ -158,7 +158,7 @@ class RabbitMqPubSubClient(PubSubClient):
     # --- what comes -------------------------------------------------------------------------------------------------
 
     async def _subscribe(self, subscription: Subscription) -> None:
-        session = await self._link.get()
+        session = await self._connection.get()
         self._subscriptions.add(subscription)
         try:
             if subscription not in session.consumers:
@@ -169,7 +169,7 @@ class RabbitMqPubSubClient(PubSubClient):
                 raise
             text = self._address.hide(f"{type(error).__name__}: {error}")
             raise Unavailable(f"subscribe to {subscription.topic!r}: {text}") from self._address.cause(error)
-        self._link.keep(True)
+        self._connection.keep(True)
 
     async def _resume(self, session: Session) -> None:
         for subscription in tuple(self._subscriptions):
@@ -205,8 +205,8 @@ class RabbitMqPubSubClient(PubSubClient):
     async def _unsubscribe(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
         if not self._subscriptions:
-            self._link.keep(False)
-        session = self._link.connection
+            self._connection.keep(False)
+        session = self._connection.current
         queue, tag = session.consumers.pop(subscription, (None, None)) if session is not None else (None, None)
         if queue is None:
             return
@@ -219,7 +219,7 @@ class RabbitMqPubSubClient(PubSubClient):
 
     async def _close(self) -> None:
         self._subscriptions.clear()
-        await self._link.close()
+        await self._connection.close()
         await self._sender.close()
 
 

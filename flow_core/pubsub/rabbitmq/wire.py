@@ -2,7 +2,7 @@
 
 Lives here: opening, and sending with confirmation. Does not live here: which message stands for what (``rabbitmq.py``).
 
-aio-pika's robust connections are not used: they hold back work while they reconnect, `Link` answers at once.
+aio-pika's robust connections are not used: they hold back work while they reconnect, `Connection` answers at once.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from flow_core.errors import AdapterError, AuthError, FlowError, Unavailable
 from flow_core.net.address import Address
-from flow_core.net.connection import Link
+from flow_core.net.connection import Connection
 
-__all__ = ["Sender", "Session", "Unroutable", "open_link"]
+__all__ = ["Sender", "Session", "Unroutable", "open_connection"]
 
 #: Seconds between heartbeats, unless the URL says otherwise: a peer that vanished is noticed after half a minute.
 HEARTBEAT: Final = 10
@@ -44,7 +44,7 @@ class Session:
         await self.connection.close()
 
 
-def open_link(
+def open_connection(
     address: Address,
     owner: str,
     *,
@@ -53,8 +53,8 @@ def open_link(
     timeout: float,
     resume: Callable[[Session], Awaitable[None]],
     lost: Callable[[str], None],
-) -> Link[Session]:
-    """A link whose connections have their channels open and their subscriptions made (``resume``).
+) -> Connection[Session]:
+    """Sessions with their channels open and their subscriptions made (``resume``).
 
     ``lost`` is called with the reason when one is lost. Raises ImportError when aio-pika is missing.
     """
@@ -86,13 +86,13 @@ def open_link(
         return session
 
     def ended(session: Session, error: Any) -> None:
-        if session is link.connection:
+        if session is shared.current:
             reason = address.hide(error or "closed")
-            link.lost(session, reason)
+            shared.lost(session, reason)
             lost(f"connection to {address} lost ({reason})")
 
-    link: Link[Session] = Link(address.shown, connect, Session.close, timeout=timeout)
-    return link
+    shared: Connection[Session] = Connection(address.shown, connect, Session.close, timeout=timeout)
+    return shared
 
 
 def _beating(url: str) -> str:
@@ -144,8 +144,8 @@ class Sender:
     """Publishes with confirmation. Every message goes in a task of its own: aio-pika must not be cancelled meanwhile,
     a message given back to nobody would take its channel down."""
 
-    def __init__(self, link: Link[Session], address: Address) -> None:
-        self._link = link
+    def __init__(self, connection: Connection[Session], address: Address) -> None:
+        self._connection = connection
         self._address = address
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -158,7 +158,7 @@ class Sender:
         """
         await self._room.acquire()
         try:
-            session = await self._link.get()
+            session = await self._connection.get()
         except BaseException:
             self._room.release()
             raise
@@ -186,7 +186,7 @@ class Sender:
             raise Unavailable(f"{self._address} refused a message for {routing_key!r}: {error}") from error
         except (AMQPError, OSError, RuntimeError, asyncio.CancelledError) as error:
             reason = self._address.hide(f"{type(error).__name__}: {error}")
-            self._link.lost(session, reason)
+            self._connection.lost(session, reason)
             failure = Unavailable(f"connection to {self._address} lost ({reason}); the message may have arrived")
             raise failure from (self._address.cause(error) if isinstance(error, Exception) else None)
 

@@ -32,7 +32,7 @@ from flow_core.model.ids import check_count, seconds
 from flow_core.net.address import Address
 from flow_core.pubsub.base import Message, PubSubClient, Subscription
 from flow_core.pubsub.redis.reader import START, Group, Reader
-from flow_core.pubsub.redis.wire import Command, Writer, open_link
+from flow_core.pubsub.redis.wire import Command, Writer, open_connection
 
 __all__ = ["RedisPubSubClient"]
 
@@ -89,14 +89,14 @@ class RedisPubSubClient(PubSubClient):
             raise InvalidOption(f"group must be a name, not {group!r:.80}")
         owner = type(self).__name__
         self._address = Address(url, ("redis", "rediss", "unix"), owner)
-        self._link = open_link(self._address, owner, timeout)
-        self._writer = Writer(self._link, self._address, timeout, replicas)
+        self._connection = open_connection(self._address, owner, timeout)
+        self._writer = Writer(self._connection, self._address, timeout, replicas)
         self._prefix = prefix
         self._limit: Command = () if maxlen is None else ("MAXLEN", "~" if approximate else "=", maxlen)
         token = secrets.token_hex(16)
         self._group = None if group is None else Group(group, token, claim, prefetch)
-        self._topics = Reader(self._link, self._address, self._arrived, self._group)
-        self._answers = Reader(self._link, self._address, self._answered)
+        self._topics = Reader(self._connection, self._address, self._arrived, self._group)
+        self._answers = Reader(self._connection, self._address, self._answered)
         self._reply_key = f"{prefix}{REPLIES}{token}"
         self._subscriptions: dict[str, dict[Subscription, tuple[int, int]]] = {}  # key -> those, and what they had seen
         self._turns = itertools.count()
@@ -225,14 +225,14 @@ class RedisPubSubClient(PubSubClient):
         await self._answers.close()
         for task in self._chores:
             task.cancel()
-        if self._link.connection is not None:
+        if self._connection.current is not None:
             try:
                 async with asyncio.timeout(1.0):
                     await self._tidy()
             except (FlowError, TimeoutError):
                 pass  # the stream of replies expires by itself
         await self._writer.close()
-        await self._link.close()
+        await self._connection.close()
         self._subscriptions.clear()
 
     async def _tidy(self) -> None:

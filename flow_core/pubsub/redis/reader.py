@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from flow_core.net.address import Address
-from flow_core.net.connection import Link
+from flow_core.net.connection import Connection
 from flow_core.pubsub.redis.wire import BLOCK, Session, ended, translated
 
 __all__ = ["Group", "Reader"]
@@ -78,8 +78,10 @@ class Reader:
     A change of what is watched breaks off the read that waits: it is begun again from the same positions.
     """
 
-    def __init__(self, link: Link[Session], address: Address, taker: Taker, group: Group | None = None) -> None:
-        self._link = link
+    def __init__(
+        self, connection: Connection[Session], address: Address, taker: Taker, group: Group | None = None
+    ) -> None:
+        self._connection = connection
         self._address = address
         self._taker = taker
         self._group = group
@@ -91,7 +93,7 @@ class Reader:
         if key in self._positions:
             return
         if self._group is not None:
-            await self._join(await self._link.get(), key, b"$")
+            await self._join(await self._connection.get(), key, b"$")
         self._positions[key] = after
         await self._restart()
 
@@ -114,31 +116,31 @@ class Reader:
         while True:
             session = None
             try:
-                session = await self._link.get()
+                session = await self._connection.get()
                 await self._read(session)
                 raise ConnectionError("somebody else noticed that the connection is lost")
             except Exception as error:
                 failure = translated(error, self._address, "reading")
                 pause = getattr(failure, "retry_after", None) or PAUSE
                 if session is not None and not _is_answer(error):
-                    self._link.lost(session, self._address.hide(f"{type(error).__name__}: {error}"))
+                    self._connection.lost(session, self._address.hide(f"{type(error).__name__}: {error}"))
                     pause = 0.0
                 elif session is not None:
                     log.warning("%s: %s", self._address, failure.message)
-                if session is not None and session is not self._link.connection:
+                if session is not None and session is not self._connection.current:
                     await session.close()
                 await asyncio.sleep(pause)
 
     async def _read(self, session: Session) -> None:
         """Read for as long as the connection lasts."""
         if self._group is None:
-            while session is self._link.connection:
+            while session is self._connection.current:
                 self._hand_on(await session.reads.xread(self._positions, count=COUNT, block=int(BLOCK * 1000)))
             return
         await self._catch_up(session, self._group)
         loop = asyncio.get_running_loop()
         claimed = loop.time()
-        while session is self._link.connection:
+        while session is self._connection.current:
             await self._group.room()
             answer = await session.reads.xreadgroup(
                 self._group.name,

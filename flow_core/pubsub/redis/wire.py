@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from flow_core.errors import AdapterError, AuthError, FlowError, Unavailable
 from flow_core.net.address import Address
-from flow_core.net.connection import Link
+from flow_core.net.connection import Connection
 
-__all__ = ["Command", "Session", "Writer", "ended", "open_link", "translated"]
+__all__ = ["Command", "Session", "Writer", "ended", "open_connection", "translated"]
 
 #: Most commands and bytes of one round trip.
 BATCH: Final = 512
@@ -56,8 +56,8 @@ class Session:
             await part.connection_pool.disconnect()
 
 
-def open_link(address: Address, owner: str, timeout: float) -> Link[Session]:
-    """A link whose connections are checked by a PING each. Raises ImportError when redis-py is missing."""
+def open_connection(address: Address, owner: str, timeout: float) -> Connection[Session]:
+    """Sessions that are checked by a PING each. Raises ImportError when redis-py is missing."""
     try:
         from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
@@ -92,7 +92,7 @@ def open_link(address: Address, owner: str, timeout: float) -> Link[Session]:
             raise failure from failure.__cause__
         return session
 
-    return Link(address.shown, connect, Session.close, timeout=2 * timeout)
+    return Connection(address.shown, connect, Session.close, timeout=2 * timeout)
 
 
 def translated(error: BaseException, address: Address, what: str) -> FlowError:
@@ -135,14 +135,14 @@ class Writer:
     So one connection serves all, and a Redis that writes to disk before it answers writes once for many.
 
     Args:
-        link: the connection.
+        connection: to Redis.
         address: for errors.
         timeout: seconds that a round trip may take.
         replicas: how many replicas must have a batch before it counts.
     """
 
-    def __init__(self, link: Link[Session], address: Address, timeout: float, replicas: int) -> None:
-        self._link = link
+    def __init__(self, connection: Connection[Session], address: Address, timeout: float, replicas: int) -> None:
+        self._connection = connection
         self._address = address
         self._timeout = timeout
         self._replicas = replicas
@@ -156,7 +156,7 @@ class Writer:
         Raises:
             Unavailable: there is no connection, or too much waits already.
         """
-        await self._link.get()
+        await self._connection.get()
         if self._pending > MAX_PENDING:
             raise Unavailable(f"{self._address} is slow: {self._pending} bytes wait to be sent")
         entry = _Entry(commands, size, asyncio.get_running_loop().create_future())
@@ -200,7 +200,7 @@ class Writer:
     async def _send(self, batch: list[_Entry]) -> None:
         if not batch:
             return
-        session = await self._link.get()
+        session = await self._connection.get()
         pipeline = session.commands.pipeline(transaction=False)
         for entry in batch:
             for command in entry.commands:
@@ -211,10 +211,10 @@ class Writer:
             async with asyncio.timeout(self._timeout):
                 answers = await pipeline.execute(raise_on_error=False)
         except Exception as error:
-            self._link.lost(session, self._address.hide(f"{type(error).__name__}: {error}"))
+            self._connection.lost(session, self._address.hide(f"{type(error).__name__}: {error}"))
             raise
         finally:
-            if session is not self._link.connection:
+            if session is not self._connection.current:
                 await session.close()
         copies = answers.pop() if self._replicas else 0
         if isinstance(copies, int) and copies < self._replicas:

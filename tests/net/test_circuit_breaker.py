@@ -1,12 +1,15 @@
-"""The gate in front of a dead target, in virtual time: one attempt at a time, with backoff, for all who wait."""
+"""The circuit breaker in front of a dead target, in virtual time: one attempt for all who wait, with backoff."""
 
 import asyncio
 
 import pytest
 
 from flow_core.errors import TargetRefused, Unavailable
-from flow_core.rpc.gate import Gate
+from flow_core.model.backoff import Backoff
+from flow_core.net.connection import CircuitBreaker
 from tests.aio import run_virtual
+
+BACKOFF = Backoff(0.1, 5.0)
 
 
 class Probe:
@@ -25,12 +28,12 @@ class Probe:
             raise self.error
 
 
-def test_it_is_open_until_somebody_fails():
+def test_callers_pass_until_somebody_fails():
     async def main():
         probe = Probe()
-        gate = Gate("shop", probe)
-        assert not gate.shut
-        await gate.enter()
+        breaker = CircuitBreaker("shop", probe, backoff=BACKOFF)
+        assert not breaker.tripped
+        await breaker.enter()
         return probe.times
 
     assert run_virtual(main()) == []
@@ -40,12 +43,12 @@ def test_it_is_open_until_somebody_fails():
 def test_delays_double_up_to_five_seconds(error):
     async def main():
         probe = Probe(error)
-        gate = Gate("shop", probe, draw=lambda: 1.0)
-        gate.failed()
+        breaker = CircuitBreaker("shop", probe, backoff=BACKOFF, chance=lambda: 1.0)
+        breaker.failed(OSError("refused"))
         waits = []
         for _ in range(9):
-            with pytest.raises(Unavailable, match="shop could not be reached") as caught:
-                await gate.enter()
+            with pytest.raises(Unavailable, match="no connection to shop") as caught:
+                await breaker.enter()
             waits.append(round(caught.value.retry_after, 6))
             await asyncio.sleep(caught.value.retry_after)
         return waits, len(probe.times)
@@ -55,58 +58,58 @@ def test_delays_double_up_to_five_seconds(error):
 
 def test_the_delay_is_drawn_from_its_upper_half():
     async def main(draw):
-        gate = Gate("shop", Probe(), draw=lambda: draw)
-        gate.failed()
+        breaker = CircuitBreaker("shop", Probe(), backoff=BACKOFF, chance=lambda: draw)
+        breaker.failed(OSError("refused"))
         with pytest.raises(Unavailable) as caught:
-            await gate.enter()
+            await breaker.enter()
         return round(caught.value.retry_after, 6)
 
     assert [run_virtual(main(draw)) for draw in (0.0, 0.5, 1.0)] == [0.05, 0.075, 0.1]
 
 
-def test_while_it_is_shut_nobody_connects():
+def test_while_it_is_tripped_nobody_connects():
     async def main():
         probe = Probe()
-        gate = Gate("shop", probe)
+        breaker = CircuitBreaker("shop", probe, backoff=BACKOFF)
         for _ in range(50):
-            gate.failed()  # calls that failed together
+            breaker.failed(OSError("refused"))  # calls that failed together
         for _ in range(1000):
-            with pytest.raises(Unavailable, match="1 times"):
-                await gate.enter()
-        return probe.times
+            with pytest.raises(Unavailable, match="no connection to shop"):
+                await breaker.enter()
+        return probe.times, breaker.failures
 
-    assert run_virtual(main()) == []
+    assert run_virtual(main()) == ([], 1)
 
 
 @pytest.mark.parametrize("down", [True, False])
 def test_all_who_come_share_one_attempt(down):
     async def main():
         probe = Probe(lasts=1.0)
-        gate = Gate("shop", probe)
-        gate.failed()
+        breaker = CircuitBreaker("shop", probe, backoff=BACKOFF)
+        breaker.failed(OSError("refused"))
         await asyncio.sleep(0.1)
         probe.down = down
-        waiting = [asyncio.create_task(gate.enter()) for _ in range(100)]
+        waiting = [asyncio.create_task(breaker.enter()) for _ in range(100)]
         await asyncio.sleep(0.5)
         waiting[0].cancel()  # who made the attempt may go
         results = await asyncio.gather(*waiting, return_exceptions=True)
-        return len(probe.times), {type(result) for result in results[1:]}, gate.shut
+        return len(probe.times), {type(result) for result in results[1:]}, breaker.tripped
 
     assert run_virtual(main()) == (1, {Unavailable} if down else {type(None)}, down)
 
 
-def test_after_it_opened_delays_are_short_again():
+def test_after_it_let_pass_delays_are_short_again():
     async def main():
         probe = Probe()
-        gate = Gate("shop", probe, draw=lambda: 1.0)
+        breaker = CircuitBreaker("shop", probe, backoff=BACKOFF, chance=lambda: 1.0)
         for _ in range(4):
-            gate.failed()
+            breaker.failed(OSError("refused"))
             await asyncio.sleep(10)
         probe.down = False
-        await gate.enter()
-        gate.failed()
+        await breaker.enter()
+        breaker.failed(OSError("refused"))
         with pytest.raises(Unavailable) as caught:
-            await gate.enter()
+            await breaker.enter()
         return round(caught.value.retry_after, 6)
 
     assert run_virtual(main()) == 0.1
@@ -114,12 +117,12 @@ def test_after_it_opened_delays_are_short_again():
 
 def test_closing_ends_the_attempt():
     async def main():
-        gate = Gate("shop", Probe(lasts=1e9))
-        gate.failed()
+        breaker = CircuitBreaker("shop", Probe(lasts=1e9), backoff=BACKOFF)
+        breaker.failed(OSError("refused"))
         await asyncio.sleep(0.1)
-        waiting = asyncio.create_task(gate.enter())
+        waiting = asyncio.create_task(breaker.enter())
         await asyncio.sleep(0)
-        await gate.close()
+        await breaker.close()
         with pytest.raises(Unavailable):
             await waiting
         return len(asyncio.all_tasks())
