@@ -8,9 +8,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from typing import Protocol
 
 from flow_core.errors import InvalidOption
+from flow_core.service.security.guard import Guard
 
 __all__ = ["check_binding", "is_loopback"]
 
@@ -18,15 +18,7 @@ _SCHEME = re.compile(r"(?P<scheme>dns|ipv4|ipv6):(///)?(?P<rest>.+)").fullmatch
 _PORT = re.compile(r"(?P<host>.*):(?P<port>\d{1,5})", re.DOTALL).fullmatch
 
 
-class Guarded(Protocol):
-    """As much of a `Guard` as is asked here."""
-
-    @property
-    def authenticates(self) -> bool:
-        """Whether callers have to prove who they are."""
-
-
-def check_binding(address: str, guard: Guarded, *, encrypted: bool | None = None, plain: bool = False) -> None:
+def check_binding(address: str, guard: Guard, *, encrypted: bool | None = None, plain: bool = False) -> None:
     """Refuse to listen beyond loopback without authentication, and with keys that anybody on the way could read.
 
     Args:
