@@ -1,7 +1,7 @@
 """Through how many Python functions, and files, one durable execution goes: one step, SQLite, warm.
 
 A function counts once for each call and for each time it goes on after a wait, on the loop's thread; what is compiled
-does not count. `calls` are all of them, `own_calls` those of flow_core, which are in so many `files`. Run as a module it
+does not count. `calls` are all of them, `own_calls` those of flow_core, which are in so many `files`. As a module it
 lists them in order.
 """
 

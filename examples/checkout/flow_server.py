@@ -10,12 +10,12 @@ from service import ready, say, stop_signal
 from flow_core import Flow, run
 from flow_core.rpc import Clients
 from flow_core.service.server import FlowServer
-from flow_core.service.workers.router import ServedClients
+from flow_core.service.workers.router import WorkerRouter
 
 
 async def main(address: str, store: str, services: dict[str, str]) -> None:
     stop = stop_signal()
-    rpc = ServedClients(Clients(services))
+    rpc = WorkerRouter(Clients(services))
     async with Flow(store=store, rpc=rpc) as flow, FlowServer(flow, address=address) as server:
         say("server", f"listens at {server.url}, its store is {store}")
         ready()

@@ -133,7 +133,7 @@ def metrics_of(flow: Flow) -> Any:
 
 def flow_of(settings: ServeSettings) -> Flow:
     """The flow that is served. Raises `InvalidOption` and ImportError, as its clients do."""
-    from flow_core.service.workers.router import ServedClients
+    from flow_core.service.workers.router import WorkerRouter
     from flow_core.urls import rpc_client
 
     store, rpc, pubsub = (_text(secret) for secret in (settings.store, settings.rpc, settings.pubsub))
@@ -141,7 +141,7 @@ def flow_of(settings: ServeSettings) -> Flow:
         store=store,
         keep=settings.keep,
         executor=Executor(name=settings.name, concurrency=settings.concurrency, drain=settings.drain),
-        rpc=ServedClients(rpc_client(rpc), unavailable="fail" if settings.unavailable == "fail" else "wait"),
+        rpc=WorkerRouter(rpc_client(rpc), unavailable="fail" if settings.unavailable == "fail" else "wait"),
         pubsub=pubsub,
     )
 

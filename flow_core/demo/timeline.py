@@ -7,30 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from flow_core import Status
+from flow_core.model.transition import Transition
 
 __all__ = ["timeline"]
 
 LEGEND = "█ the last attempt   ▒ attempts that failed, and the delay after each"
 
 
-class Move(Protocol):
-    """What is read of a `Transition`."""
-
-    @property
-    def step(self) -> str | None: ...
-    @property
-    def status(self) -> Status: ...
-    @property
-    def time(self) -> float: ...
-    @property
-    def attempt(self) -> int: ...
-
-
 @dataclass(slots=True)
-class Row:
+class StepTimes:
     """One step: when its attempts started, when and how it ended."""
 
     starts: dict[int, float] = field(default_factory=dict)
@@ -38,7 +25,7 @@ class Row:
     status: Status = Status.RUNNING
 
 
-def timeline(moves: Iterable[Move], width: int = 48) -> str:
+def timeline(moves: Iterable[Transition], width: int = 48) -> str:
     """A line for each step that moved, in the order of their starts: its bar, seconds, status and attempts.
 
     Args:
@@ -60,12 +47,12 @@ def timeline(moves: Iterable[Move], width: int = 48) -> str:
     return "\n".join([*lines, f"{'':{longest}}  {LEGEND}"])
 
 
-def _rows(moves: Iterable[Move]) -> dict[str, Row]:
-    rows: dict[str, Row] = {}
+def _rows(moves: Iterable[Transition]) -> dict[str, StepTimes]:
+    rows: dict[str, StepTimes] = {}
     for move in moves:
         if move.step is None:
             continue
-        row = rows.setdefault(move.step, Row())
+        row = rows.setdefault(move.step, StepTimes())
         if move.status is Status.RUNNING:
             row.starts.setdefault(move.attempt, move.time)
         else:
@@ -73,7 +60,7 @@ def _rows(moves: Iterable[Move]) -> dict[str, Row]:
     return rows
 
 
-def _bar(row: Row, began: float, over: float, scale: float, width: int) -> str:
+def _bar(row: StepTimes, began: float, over: float, scale: float, width: int) -> str:
     """The axis with the step's time on it; at least one character, however short it ran."""
     if not row.starts:
         return " " * width

@@ -23,7 +23,7 @@ from flow_core.errors import AuthError, FlowError, PayloadError, Permanent, Unav
 from flow_core.net.address import Address
 from flow_core.net.connection import Connection
 
-__all__ = ["ACK", "NOBODY", "Listener", "NatsConnection", "asks_for_reply", "is_nobody"]
+__all__ = ["ACK", "NOBODY", "NatsConnection", "NatsSubscription", "asks_for_reply", "is_nobody"]
 
 #: Seconds between pings, and how many may stay unanswered: a peer that vanished is noticed after half a minute.
 PING: Final = 10
@@ -50,7 +50,7 @@ _DENIED: Final = re.compile(r"permissions violation for (publish|subscription) t
 
 
 @dataclass(slots=True, eq=False)
-class Listener:
+class NatsSubscription:
     """A subscription that is made again on every new connection. ``callback`` gets nats-py's messages."""
 
     subject: str
@@ -108,7 +108,7 @@ class NatsConnection:
         self._connection: Connection[Any] = Connection(
             self.address.shown, self._connect, self._disconnect, timeout=timeout
         )
-        self._listeners: set[Listener] = set()
+        self._listeners: set[NatsSubscription] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._waits: dict[str, _Wait] = {}
         self._numbers = itertools.count()
@@ -163,7 +163,7 @@ class NatsConnection:
         """A new subject below the inbox."""
         return f"{self.inbox}.{kind}.{next(self._numbers)}"
 
-    async def subscribe(self, listener: Listener) -> None:
+    async def subscribe(self, listener: NatsSubscription) -> None:
         """Let messages come to ``listener``, on this connection and all later ones. Raises like `confirm`."""
         if not _PATTERN(listener.subject):
             raise Permanent(f"{listener.subject!r:.80} is no subject of NATS", fix="use tokens with dots between them")
@@ -181,7 +181,7 @@ class NatsConnection:
             raise
         self._connection.keep(True)
 
-    async def unsubscribe(self, listener: Listener) -> None:
+    async def unsubscribe(self, listener: NatsSubscription) -> None:
         """The server sends ``listener`` nothing more; what it has sent before that still comes. Else no effect.
 
         Who leaves a group must take what was given to it, or the one who sent it waits for nothing.
@@ -291,7 +291,7 @@ class NatsConnection:
     async def _disconnect(self, client: Any) -> None:
         await client.close()
 
-    async def _listen(self, connection: Any, listener: Listener) -> None:
+    async def _listen(self, connection: Any, listener: NatsSubscription) -> None:
         live = await connection.subscribe(listener.subject, queue=listener.queue, cb=listener.callback)
         listener.live = (connection, live)
 

@@ -25,7 +25,7 @@ from urllib.parse import quote, unquote
 import orjson
 
 from flow_core.errors import AdapterError, InvalidOption, Permanent, Unavailable
-from flow_core.net.nats import ACK, NOBODY, Listener, NatsConnection, asks_for_reply, is_nobody
+from flow_core.net.nats import ACK, NOBODY, NatsConnection, NatsSubscription, asks_for_reply, is_nobody
 from flow_core.pubsub.base import REPLY_TO, Message, PubSubClient, Subscription
 
 __all__ = ["NatsPubSubClient"]
@@ -77,7 +77,7 @@ class NatsPubSubClient(PubSubClient):
         self._group = group or ""
         self._reply_base = f"{self._nats.inbox}.flow-reply."
         self._nowhere = f"{self._nats.inbox}.{NOBODY}"
-        self._listeners: dict[Subscription, Listener] = {}
+        self._listeners: dict[Subscription, NatsSubscription] = {}
 
     def __repr__(self) -> str:
         return f"<NatsPubSubClient {self._nats.address}{' JetStream' * self._jetstream}>"
@@ -118,7 +118,7 @@ class NatsPubSubClient(PubSubClient):
                 headers[REPLY_TO] = message.reply  # a request of another NATS program
             subscription.deliver(Message(message.subject, message.data, MappingProxyType(headers), self))
 
-        listener = self._listeners[subscription] = Listener(subscription.topic, self._group, arrived)
+        listener = self._listeners[subscription] = NatsSubscription(subscription.topic, self._group, arrived)
         try:
             await self._nats.subscribe(listener)
         except BaseException:

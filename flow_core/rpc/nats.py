@@ -32,7 +32,7 @@ from flow_core.errors import (
 )
 from flow_core.model.ids import check_count
 from flow_core.model.payload import check_payload
-from flow_core.net.nats import Listener, NatsConnection
+from flow_core.net.nats import NatsConnection, NatsSubscription
 from flow_core.rpc.base import RpcClient
 
 __all__ = ["Handler", "NatsRpcClient", "ServiceError"]
@@ -91,8 +91,8 @@ class NatsRpcClient(RpcClient):
         self._prefix = prefix
         check_count(concurrency, "concurrency", least=1)
         self._room = asyncio.Semaphore(concurrency)
-        self._served: dict[tuple[str, str], Listener] = {}
-        self._cancels: dict[str, Listener] = {}
+        self._served: dict[tuple[str, str], NatsSubscription] = {}
+        self._cancels: dict[str, NatsSubscription] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -126,10 +126,10 @@ class NatsRpcClient(RpcClient):
             if task is not None:
                 task.cancel()
 
-        listener = self._served[key] = Listener(self._subject(service, endpoint), group or service, called)
+        listener = self._served[key] = NatsSubscription(self._subject(service, endpoint), group or service, called)
         try:
             if service not in self._cancels:
-                self._cancels[service] = Listener(self._subject(CANCEL, service), "", cancelled)
+                self._cancels[service] = NatsSubscription(self._subject(CANCEL, service), "", cancelled)
                 await self._nats.subscribe(self._cancels[service])
             await self._nats.subscribe(listener)
         except BaseException:

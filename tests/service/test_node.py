@@ -14,7 +14,7 @@ import pytest
 import flow_core
 from flow_core import Flow, Status, Step, connect, errors
 from flow_core.service.server import FlowServer
-from flow_core.service.workers.router import ServedClients
+from flow_core.service.workers.router import WorkerRouter
 from tests import aio
 from tests.service.loopback import until
 
@@ -70,7 +70,7 @@ def charge(order):
 
 
 async def scenario(folder, store):
-    async with Flow(store=store, rpc=ServedClients()) as flow:
+    async with Flow(store=store, rpc=WorkerRouter()) as flow:
         server = FlowServer(flow)
         await server.start()
         address = server.address

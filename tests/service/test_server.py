@@ -99,7 +99,7 @@ def test_draining_refuses_new_work_and_lets_what_runs_end():
                 await started.wait()
                 draining = asyncio.ensure_future(server.drain())
                 await until(lambda: not server.ready)
-                await until(lambda: server._hub.draining)
+                await until(lambda: server._context.draining)
                 with pytest.raises(errors.Unavailable, match="takes no new work"):
                     await client.channel.call("Execute", _execute("f"), repeatable=False)
                 assert offer.connected and await client.flows() == ["f"]

@@ -6,7 +6,7 @@ import pytest
 
 from flow_core import ClientCallOperation, Executor, Fallback, Flow, Permanent, Status, Step, connect, errors
 from flow_core.rpc import MemoryRpcClient
-from flow_core.service.workers.router import ServedClients
+from flow_core.service.workers.router import WorkerRouter
 from tests import aio
 from tests.service.loopback import serving, until
 
@@ -215,12 +215,12 @@ def test_a_service_comes_back_to_a_server_that_was_away(tmp_path):
     async def main():
         store, address = f"sqlite:///{tmp_path}/flow.db", f"unix:{tmp_path}/s"
         async with connect(address, service="payment") as client:
-            async with Flow(store=store, rpc=ServedClients()) as flow, FlowServer(flow, address=address):
+            async with Flow(store=store, rpc=WorkerRouter()) as flow, FlowServer(flow, address=address):
                 offer = client.serve("shop", Step("charge", charge))
                 await offer.__aenter__()
                 assert await client.call("shop", 1) == b'{"paid":1}'
             await until(lambda: not offer.connected)
-            async with Flow(store=store, rpc=ServedClients()) as flow, FlowServer(flow, address=address):
+            async with Flow(store=store, rpc=WorkerRouter()) as flow, FlowServer(flow, address=address):
                 assert await client.call("shop", 2) == b'{"paid":2}'  # it waits for the service, which comes back
                 assert offer.connected and await client.revision("shop") == 1
                 await offer.__aexit__(None, None, None)
@@ -234,13 +234,13 @@ def test_what_a_durable_flow_left_unfinished_waits_for_its_service(tmp_path):
 
     async def main():
         store = f"sqlite:///{tmp_path}/flow.db"
-        async with Flow(store=store, rpc=ServedClients()) as flow, FlowServer(flow) as server:
+        async with Flow(store=store, rpc=WorkerRouter()) as flow, FlowServer(flow) as server:
             async with connect(server.url, service="payment") as client:
                 await client.create_step("shop", CALL, owner="payment")
                 run = await client.execute("shop", b"3", async_=True)
             await flow.executor.stop(0)
         async with (
-            Flow(store=store, rpc=ServedClients()) as flow,
+            Flow(store=store, rpc=WorkerRouter()) as flow,
             FlowServer(flow) as server,
             connect(server.url, service="payment") as client,
         ):

@@ -220,20 +220,20 @@ def test_an_owner_whose_lease_ends_is_away_until_it_beats_again():
 def test_a_client_keeps_its_leases_alive_as_long_as_it_lives():
     async def scenario(server, client):
         beats = asyncio.Semaphore(0)
-        beat = server.served.owners.beat
+        beat = server.served.presence.beat
 
         def counted(name):
             beats.release()
             return beat(name)
 
-        server.served.owners.beat = counted
+        server.served.presence.beat = counted
         await client.create_step("f", local("a"), owner="crm", lease=0.1)
         async with asyncio.timeout(20):
             for _ in range(4):
                 await beats.acquire()
         assert await client.unavailable("f") == {}
         await client.close()
-        await until(lambda: not server.served.owners.available("crm"))
+        await until(lambda: not server.served.presence.available("crm"))
 
     play(scenario)
 

@@ -24,7 +24,7 @@ from flow_core.errors import FlowError, InvalidOption, Unavailable
 from flow_core.model.ids import check_count, seconds
 from flow_core.net.address import Address
 from flow_core.pubsub.base import REPLY_TO, Message, PubSubClient, Subscription
-from flow_core.pubsub.rabbitmq.wire import Sender, Session, Unroutable, open_connection
+from flow_core.pubsub.rabbitmq.wire import RabbitMqSession, Sender, Unroutable, open_connection
 
 __all__ = ["RabbitMqPubSubClient"]
 
@@ -132,7 +132,7 @@ class RabbitMqPubSubClient(PubSubClient):
             session.reply_queue = asyncio.ensure_future(self._open_reply_queue(session))
         return f"{await asyncio.shield(session.reply_queue)}|{subject}"
 
-    async def _open_reply_queue(self, session: Session) -> str:
+    async def _open_reply_queue(self, session: RabbitMqSession) -> str:
         async def arrived(message: Any) -> None:
             self._unroutable += not self._replies.deliver(message.correlation_id or "", message.body)
 
@@ -171,11 +171,11 @@ class RabbitMqPubSubClient(PubSubClient):
             raise Unavailable(f"subscribe to {subscription.topic!r}: {text}") from self._address.cause(error)
         self._connection.keep(True)
 
-    async def _resume(self, session: Session) -> None:
+    async def _resume(self, session: RabbitMqSession) -> None:
         for subscription in tuple(self._subscriptions):
             await self._consume(session, subscription)
 
-    async def _consume(self, session: Session, subscription: Subscription) -> None:
+    async def _consume(self, session: RabbitMqSession, subscription: Subscription) -> None:
         topic, channel = subscription.topic, session.taking
         if not self._exchange:
             queue = await channel.declare_queue(topic, passive=True)

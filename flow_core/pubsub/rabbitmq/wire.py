@@ -16,7 +16,7 @@ from flow_core.errors import AdapterError, AuthError, FlowError, Unavailable
 from flow_core.net.address import Address
 from flow_core.net.connection import Connection
 
-__all__ = ["Sender", "Session", "Unroutable", "open_connection"]
+__all__ = ["RabbitMqSession", "Sender", "Unroutable", "open_connection"]
 
 #: Seconds between heartbeats, unless the URL says otherwise: a peer that vanished is noticed after half a minute.
 HEARTBEAT: Final = 10
@@ -29,7 +29,7 @@ class Unroutable(Exception):
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class RabbitMqSession:
     """A connection and what is open on it; the parts are aio-pika's."""
 
     connection: Any
@@ -51,9 +51,9 @@ def open_connection(
     exchange: str,
     prefetch: int,
     timeout: float,
-    resume: Callable[[Session], Awaitable[None]],
+    resume: Callable[[RabbitMqSession], Awaitable[None]],
     lost: Callable[[str], None],
-) -> Connection[Session]:
+) -> Connection[RabbitMqSession]:
     """Sessions with their channels open and their subscriptions made (``resume``).
 
     ``lost`` is called with the reason when one is lost. Raises ImportError when aio-pika is missing.
@@ -64,7 +64,7 @@ def open_connection(
         raise ImportError(f"{owner} needs aio-pika: pip install 'flow-core[rabbitmq]'") from error
     url = _beating(address.urls[0])
 
-    async def connect() -> Session:
+    async def connect() -> RabbitMqSession:
         connection = None
         try:
             connection = await aio_pika.connect(
@@ -85,13 +85,13 @@ def open_connection(
             raise failure from failure.__cause__
         return session
 
-    def ended(session: Session, error: Any) -> None:
+    def ended(session: RabbitMqSession, error: Any) -> None:
         if session is shared.current:
             reason = address.hide(error or "closed")
             shared.lost(session, reason)
             lost(f"connection to {address} lost ({reason})")
 
-    shared: Connection[Session] = Connection(address.shown, connect, Session.close, timeout=timeout)
+    shared: Connection[RabbitMqSession] = Connection(address.shown, connect, RabbitMqSession.close, timeout=timeout)
     return shared
 
 
@@ -100,12 +100,12 @@ def _beating(url: str) -> str:
     return url if "heartbeat=" in url else f"{url}{'&' if '?' in url else '?'}heartbeat={HEARTBEAT}"
 
 
-async def _opened(connection: Any, exchange: str, prefetch: int) -> Session:
+async def _opened(connection: Any, exchange: str, prefetch: int) -> RabbitMqSession:
     """Channels for what goes and for what comes: the broker closes a channel for a mistake made on it."""
     sending = await connection.channel(on_return_raises=True)
     taking = await connection.channel()
     await taking.set_qos(prefetch_count=prefetch)
-    return Session(connection, sending, taking, await _exchange(sending, exchange))
+    return RabbitMqSession(connection, sending, taking, await _exchange(sending, exchange))
 
 
 async def _exchange(channel: Any, name: str) -> Any:
@@ -144,7 +144,7 @@ class Sender:
     """Publishes with confirmation. Every message goes in a task of its own: aio-pika must not be cancelled meanwhile,
     a message given back to nobody would take its channel down."""
 
-    def __init__(self, connection: Connection[Session], address: Address) -> None:
+    def __init__(self, connection: Connection[RabbitMqSession], address: Address) -> None:
         self._connection = connection
         self._address = address
         self._room = asyncio.Semaphore(IN_FLIGHT)
@@ -175,7 +175,7 @@ class Sender:
         if not task.cancelled():
             task.exception()  # seen, even when nobody waits any more
 
-    async def _confirmed(self, session: Session, exchange: Any, message: Any, routing_key: str) -> None:
+    async def _confirmed(self, session: RabbitMqSession, exchange: Any, message: Any, routing_key: str) -> None:
         from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 
         try:

@@ -32,7 +32,7 @@ from flow_core.model.ids import check_count, seconds
 from flow_core.net.address import Address
 from flow_core.pubsub.base import Message, PubSubClient, Subscription
 from flow_core.pubsub.redis.reader import START, Group, Reader
-from flow_core.pubsub.redis.wire import Command, Writer, open_connection
+from flow_core.pubsub.redis.wire import Command, CommandBatcher, open_connection
 
 __all__ = ["RedisPubSubClient"]
 
@@ -90,7 +90,7 @@ class RedisPubSubClient(PubSubClient):
         owner = type(self).__name__
         self._address = Address(url, ("redis", "rediss", "unix"), owner)
         self._connection = open_connection(self._address, owner, timeout)
-        self._writer = Writer(self._connection, self._address, timeout, replicas)
+        self._writer = CommandBatcher(self._connection, self._address, timeout, replicas)
         self._prefix = prefix
         self._limit: Command = () if maxlen is None else ("MAXLEN", "~" if approximate else "=", maxlen)
         token = secrets.token_hex(16)

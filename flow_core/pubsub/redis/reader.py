@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from flow_core.net.address import Address
 from flow_core.net.connection import Connection
-from flow_core.pubsub.redis.wire import BLOCK, Session, ended, translated
+from flow_core.pubsub.redis.wire import BLOCK, RedisSession, ended, translated
 
 __all__ = ["Group", "Reader"]
 
@@ -79,7 +79,7 @@ class Reader:
     """
 
     def __init__(
-        self, connection: Connection[Session], address: Address, taker: Taker, group: Group | None = None
+        self, connection: Connection[RedisSession], address: Address, taker: Taker, group: Group | None = None
     ) -> None:
         self._connection = connection
         self._address = address
@@ -131,7 +131,7 @@ class Reader:
                     await session.close()
                 await asyncio.sleep(pause)
 
-    async def _read(self, session: Session) -> None:
+    async def _read(self, session: RedisSession) -> None:
         """Read for as long as the connection lasts."""
         if self._group is None:
             while session is self._connection.current:
@@ -154,7 +154,7 @@ class Reader:
                 claimed = loop.time()
                 await self._take_over(session, self._group)
 
-    async def _catch_up(self, session: Session, group: Group) -> None:
+    async def _catch_up(self, session: RedisSession, group: Group) -> None:
         """What was given to this member and never arrived, then what others left."""
         for key in tuple(self._positions):
             await self._join(session, key, START)  # the stream may be gone, and its group with it
@@ -168,14 +168,14 @@ class Reader:
                 self._hand_on(answer)
         await self._take_over(session, group)
 
-    async def _take_over(self, session: Session, group: Group) -> None:
+    async def _take_over(self, session: RedisSession, group: Group) -> None:
         for key in tuple(self._positions):
             answer = await session.reads.xautoclaim(
                 key, group.name, group.consumer, int(group.claim * 1000), START, count=group.most
             )
             self._hand_on([[key.encode(), answer[1]]])
 
-    async def _join(self, session: Session, key: str, start: bytes) -> None:
+    async def _join(self, session: RedisSession, key: str, start: bytes) -> None:
         assert self._group is not None
         try:
             await session.commands.xgroup_create(key, self._group.name, start, mkstream=True)

@@ -1,8 +1,5 @@
 """How commands reach Redis: a connection for writing, one for waiting, and many callers' commands in one round trip.
 
-Lives here: opening, the batches of `Writer`, and what Redis' errors mean. Does not live here: streams and what is in
-them (``redis.py``, ``redis_reader.py``).
-
 redis-py's own retries are off: a repeated XADD would be a second message that nobody knows of.
 """
 
@@ -18,7 +15,7 @@ from flow_core.errors import AdapterError, AuthError, FlowError, Unavailable
 from flow_core.net.address import Address
 from flow_core.net.connection import Connection
 
-__all__ = ["Command", "Session", "Writer", "ended", "open_connection", "translated"]
+__all__ = ["Command", "CommandBatcher", "RedisSession", "ended", "open_connection", "translated"]
 
 #: Most commands and bytes of one round trip.
 BATCH: Final = 512
@@ -43,7 +40,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Session:
+class RedisSession:
     """One connection for commands and one for reads that wait; each is a client of redis-py."""
 
     commands: Any
@@ -56,7 +53,7 @@ class Session:
             await part.connection_pool.disconnect()
 
 
-def open_connection(address: Address, owner: str, timeout: float) -> Connection[Session]:
+def open_connection(address: Address, owner: str, timeout: float) -> Connection[RedisSession]:
     """Sessions that are checked by a PING each. Raises ImportError when redis-py is missing."""
     try:
         from redis.asyncio import Redis
@@ -76,8 +73,8 @@ def open_connection(address: Address, owner: str, timeout: float) -> Connection[
             client_name="flow-core",
         )
 
-    async def connect() -> Session:
-        session = Session(client(timeout), client(BLOCK + timeout))
+    async def connect() -> RedisSession:
+        session = RedisSession(client(timeout), client(BLOCK + timeout))
         try:
             await session.commands.ping()
             await session.reads.ping()
@@ -92,7 +89,7 @@ def open_connection(address: Address, owner: str, timeout: float) -> Connection[
             raise failure from failure.__cause__
         return session
 
-    return Connection(address.shown, connect, Session.close, timeout=2 * timeout)
+    return Connection(address.shown, connect, RedisSession.close, timeout=2 * timeout)
 
 
 def translated(error: BaseException, address: Address, what: str) -> FlowError:
@@ -129,7 +126,7 @@ class _Entry:
     future: asyncio.Future[Any]
 
 
-class Writer:
+class CommandBatcher:
     """Sends the commands of many callers: those that come while a round trip is under way go together in the next.
 
     So one connection serves all, and a Redis that writes to disk before it answers writes once for many.
@@ -141,7 +138,7 @@ class Writer:
         replicas: how many replicas must have a batch before it counts.
     """
 
-    def __init__(self, connection: Connection[Session], address: Address, timeout: float, replicas: int) -> None:
+    def __init__(self, connection: Connection[RedisSession], address: Address, timeout: float, replicas: int) -> None:
         self._connection = connection
         self._address = address
         self._timeout = timeout

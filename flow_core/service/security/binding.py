@@ -6,23 +6,14 @@ listening (``server.py``).
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from flow_core.errors import InvalidOption
 from flow_core.net.loopback import is_loopback
+from flow_core.service.security.guard import Guard
 
 __all__ = ["check_binding"]
 
 
-class Guarded(Protocol):
-    """As much of a `Guard` as is asked here."""
-
-    @property
-    def authenticates(self) -> bool:
-        """Whether callers have to prove who they are."""
-
-
-def check_binding(address: str, guard: Guarded, *, encrypted: bool | None = None, plain: bool = False) -> None:
+def check_binding(address: str, guard: Guard, *, encrypted: bool | None = None, plain: bool = False) -> None:
     """Refuse to listen beyond loopback without authentication, and with keys that anybody on the way could read.
 
     Args:

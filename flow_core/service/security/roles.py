@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-__all__ = ["ROLES", "VERBS", "Decision", "Row", "decide"]
+__all__ = ["ROLES", "VERBS", "Decision", "Permission", "decide"]
 
 #: All roles; the first four in order of power, each may all that the one before may.
 ROLES: Final = ("viewer", "operator", "author", "admin", "service")
@@ -29,32 +29,32 @@ READERS: Final = OPERATORS | {"viewer"}
 SERVICE: Final = frozenset({"service"})
 
 
-class Row(NamedTuple):
+class Permission(NamedTuple):
     """Which roles may do something: with what belongs to the caller, and with what belongs to another."""
 
     own: frozenset[str]
     foreign: frozenset[str]
 
 
-def _all(roles: frozenset[str]) -> Row:
+def _all(roles: frozenset[str]) -> Permission:
     """A verb for which nobody asks whose it is."""
-    return Row(roles, roles)
+    return Permission(roles, roles)
 
 
 #: Method of ``flow.proto`` -> who may call it.
-VERBS: Final[Mapping[str, Row]] = MappingProxyType({
+VERBS: Final[Mapping[str, Permission]] = MappingProxyType({
     # The definitions of flows.
     "Lookup": _all(READERS | SERVICE),
     "ListFlows": _all(READERS | SERVICE),
     "Unresolved": _all(READERS | SERVICE),
     "WatchFlows": _all(READERS | SERVICE),
     "Audit": _all(OPERATORS),
-    "CreateStep": Row(AUTHORS | SERVICE, AUTHORS),
-    "DeleteStep": Row(AUTHORS | SERVICE, AUTHORS),
-    "ReplaceStep": Row(AUTHORS | SERVICE, AUTHORS),
+    "CreateStep": Permission(AUTHORS | SERVICE, AUTHORS),
+    "DeleteStep": Permission(AUTHORS | SERVICE, AUTHORS),
+    "ReplaceStep": Permission(AUTHORS | SERVICE, AUTHORS),
     # To be a service: whoever serves under a name is given that service's calls, and no audit log tells of it.
-    "Serve": Row(AUTHORS | SERVICE, ADMIN),
-    "Heartbeat": Row(AUTHORS | SERVICE, ADMIN),
+    "Serve": Permission(AUTHORS | SERVICE, ADMIN),
+    "Heartbeat": Permission(AUTHORS | SERVICE, ADMIN),
     # Executions: start and wait.
     "Execute": _all(OPERATORS | SERVICE),
     "ExecuteMany": _all(OPERATORS | SERVICE),
@@ -83,19 +83,19 @@ class Decision(NamedTuple):
 
 #: The answer to most questions.
 ALLOWED: Final = Decision(True, "")
-DENIED_ROW: Final = Row(NOBODY, NOBODY)
+DENIED: Final = Permission(NOBODY, NOBODY)
 
 
 def decide(role: str, verb: str, own: bool) -> Decision:
     """Whether ``role`` may do ``verb`` with something that is its own, or another's. Unknown names are denied."""
-    row = VERBS.get(verb, DENIED_ROW)
-    if role in (row.own if own else row.foreign):
+    permission = VERBS.get(verb, DENIED)
+    if role in (permission.own if own else permission.foreign):
         return ALLOWED
     if verb not in VERBS:
         return Decision(False, f"nobody may {verb}: it is not in the table of verbs")
     if role not in ROLES:
         return Decision(False, f"{role!r} is not a role: there are {', '.join(ROLES)}")
-    if role in row.own:
+    if role in permission.own:
         return Decision(False, f"role {role!r} may {verb} its own only, and this belongs to another owner")
-    allowed = [one for one in ROLES if one in (row.own if own else row.foreign)]
+    allowed = [one for one in ROLES if one in (permission.own if own else permission.foreign)]
     return Decision(False, f"role {role!r} may not {verb}: {', '.join(allowed)} may")

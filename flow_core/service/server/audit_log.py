@@ -1,11 +1,4 @@
-"""`Ledger`: what changed in the flows of a server: the audit log, and what a watcher is told of the past.
-
-Lives here: keeping the changes, and writing them as messages. Does not live here: making changes (``flows.py``),
-telling them while they happen (``watching.py``).
-
-The latest changes are kept as they are, and hashed when somebody asks. With a store the log begins with what is stored
-there; all of it is in `Flow.past_changes`.
-"""
+"""`AuditLog`: who changed which step of a server's flows, and when."""
 
 from __future__ import annotations
 
@@ -20,7 +13,7 @@ from flow_core.model.revisions import RevisionChange
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.encoding import encode_step
 
-__all__ = ["Ledger"]
+__all__ = ["AuditLog"]
 
 #: Changes of steps that are kept.
 MOST: Final = 100_000
@@ -28,7 +21,7 @@ MOST: Final = 100_000
 PAGE, LARGEST_PAGE = 100, 1_000
 
 
-class Line(NamedTuple):
+class StepChange(NamedTuple):
     """One step of one change: what it was and what it became. ``number`` grows by 1."""
 
     number: int
@@ -37,13 +30,17 @@ class Line(NamedTuple):
     new: Step | None
 
 
-class Ledger:
-    """See the module."""
+class AuditLog:
+    """The changes of a flow's steps, for the method `Audit` and for watchers who ask for the past.
+
+    The latest changes are kept as they are, and hashed when somebody asks. With a store the log begins with what is
+    stored there; the whole of it is in `Flow.past_changes`.
+    """
 
     def __init__(self) -> None:
         #: Flow -> step -> the step as it is now.
         self.steps: dict[str, dict[str, Step]] = {}
-        self._lines: deque[Line] = deque(maxlen=MOST)
+        self._changes: deque[StepChange] = deque(maxlen=MOST)
         self._count = 0
         self._flow: Flow | None = None
         self._whole = False
@@ -75,7 +72,7 @@ class Ledger:
 
     def _append(self, change: RevisionChange, old: Step | None, new: Step | None) -> None:
         self._count += 1
-        self._lines.append(Line(self._count, change, old, new))
+        self._changes.append(StepChange(self._count, change, old, new))
 
     async def load(self) -> None:
         """Put what the store knows before what was seen. Once."""
@@ -85,14 +82,14 @@ class Ledger:
         if self._whole:
             return
         self._whole = True
-        seen, self._lines, self._count = self._lines, deque(maxlen=MOST), 0
-        told = {(line.change.flow, line.change.revision) for line in seen}
+        seen, self._changes, self._count = self._changes, deque(maxlen=MOST), 0
+        told = {(entry.change.flow, entry.change.revision) for entry in seen}
         steps: dict[str, dict[str, Step]] = {}
         for change in sorted(past, key=lambda change: (change.time_utc, change.revision)):
             if (change.flow, change.revision) not in told:
                 self._add(change, steps.setdefault(change.flow, {}))
-        for line in seen:
-            self._append(line.change, line.old, line.new)
+        for entry in seen:
+            self._append(entry.change, entry.old, entry.new)
 
     async def page(self, flow: str, limit: int, cursor: str) -> pb.AuditReply:
         """Entries of a flow (empty: of all), oldest first. Raises `InvalidOption`."""
@@ -103,19 +100,19 @@ class Ledger:
         await self.load()
         after, most = int(cursor or 0), min(limit or PAGE, LARGEST_PAGE)
         reply, last = pb.AuditReply(), after
-        for line in self._lines:
-            if line.number > after and flow in ("", line.change.flow):
+        for entry in self._changes:
+            if entry.number > after and flow in ("", entry.change.flow):
                 if len(reply.entries) == most:
                     reply.next = str(last)
                     break
-                reply.entries.append(_entry(line))
-                last = line.number
+                reply.entries.append(_message(entry))
+                last = entry.number
         return reply
 
     async def since(self, flow: str, revision: int) -> list[RevisionChange]:
         """Changes of a flow after a revision. Raises `InvalidOption` when some of them are not known any more."""
         await self.load()
-        found = {line.change.revision: line.change for line in self._lines if line.change.flow == flow}
+        found = {entry.change.revision: entry.change for entry in self._changes if entry.change.flow == flow}
         later = sorted(number for number in found if number > revision)
         assert self._flow is not None
         now = await self._flow.revision(flow)
@@ -128,13 +125,13 @@ class Ledger:
         return [found[number] for number in later]
 
 
-def _entry(line: Line) -> pb.AuditEntry:
-    change = line.change
+def _message(entry: StepChange) -> pb.AuditEntry:
+    change = entry.change
     verb = "create" if not change.deleted else "replace" if change.created else "delete"
-    step = change.deleted or (line.new.id if line.new is not None else "")
+    step = change.deleted or (entry.new.id if entry.new is not None else "")
     return pb.AuditEntry(
         time_utc=change.time_utc, principal=change.principal, verb=verb, flow=change.flow, revision=change.revision,
-        step=step, old_hash=_hash(line.old), new_hash=_hash(line.new),
+        step=step, old_hash=_hash(entry.old), new_hash=_hash(entry.new),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from flow_core.errors import DecodeError, FlowError, InternalError, Unavailable
 from flow_core.proto.errors import details_of, status_of, trailers_of
 from flow_core.proto.methods import Method
 from flow_core.proto.wire import first_fault
-from flow_core.service.server.context import Hub
+from flow_core.service.server.context import ServerContext
 
 __all__ = ["handler_of"]
 
@@ -32,13 +32,13 @@ log = logging.getLogger(__name__)
 Context = Any
 
 
-def handler_of(hub: Hub, method: Method, handle: Callable[..., Any]) -> Any:
+def handler_of(server: ServerContext, method: Method, handle: Callable[..., Any]) -> Any:
     """gRPC's handler for a method that ``handle`` carries out."""
     if method.stream_in:
-        return grpc.stream_stream_rpc_method_handler(_both_ways(hub, method, handle), response_serializer=_bytes)
+        return grpc.stream_stream_rpc_method_handler(_both_ways(server, method, handle), response_serializer=_bytes)
     if method.stream_out:
-        return grpc.unary_stream_rpc_method_handler(_outwards(hub, method, handle), response_serializer=_bytes)
-    return grpc.unary_unary_rpc_method_handler(_unary(hub, method, handle))
+        return grpc.unary_stream_rpc_method_handler(_outwards(server, method, handle), response_serializer=_bytes)
+    return grpc.unary_unary_rpc_method_handler(_unary(server, method, handle))
 
 
 def _bytes(reply: Any) -> bytes:
@@ -46,20 +46,22 @@ def _bytes(reply: Any) -> bytes:
     return data
 
 
-def _unary(hub: Hub, method: Method, handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    name, parse, allow, line = method.name, method.request.FromString, hub.guard.allow, hub.line
+def _unary(
+    server: ServerContext, method: Method, handle: Callable[..., Awaitable[Any]]
+) -> Callable[..., Awaitable[Any]]:
+    name, parse, allow, throttle = method.name, method.request.FromString, server.guard.allow, server.throttle
     changes = method.changes
 
     async def call(data: bytes, context: Context) -> bytes | None:
         try:
             if changes:  # before the guard: between its look at the quotas and the change nothing may come
-                await line.turn()
+                await throttle.turn()
             try:
                 request = parse(data)
             except (ProtobufError, ValueError) as error:
                 raise _malformed(method, data, error) from None
             principal = await allow(context, name, request)
-            if hub.draining:
+            if server.draining:
                 _refuse_new(method)
             reply = await handle(principal, request)
             return reply if type(reply) is bytes else reply.SerializeToString()
@@ -70,11 +72,13 @@ def _unary(hub: Hub, method: Method, handle: Callable[..., Awaitable[Any]]) -> C
     return call
 
 
-def _outwards(hub: Hub, method: Method, handle: Callable[..., AsyncIterator[Any]]) -> Callable[..., Awaitable[None]]:
+def _outwards(
+    server: ServerContext, method: Method, handle: Callable[..., AsyncIterator[Any]]
+) -> Callable[..., Awaitable[None]]:
     async def call(data: bytes, context: Context) -> None:
         try:
             request = _parsed(method, data)
-            principal = await hub.guard.allow(context, method.name, request)
+            principal = await server.guard.allow(context, method.name, request)
             async for reply in handle(principal, request):
                 await _write(context, reply)
         except Exception as error:
@@ -83,7 +87,9 @@ def _outwards(hub: Hub, method: Method, handle: Callable[..., AsyncIterator[Any]
     return call
 
 
-def _both_ways(hub: Hub, method: Method, handle: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def _both_ways(
+    server: ServerContext, method: Method, handle: Callable[..., Awaitable[None]]
+) -> Callable[..., Awaitable[None]]:
     async def call(_: Any, context: Context) -> None:
         async def read() -> Any:
             data = await context.read()
@@ -91,10 +97,10 @@ def _both_ways(hub: Hub, method: Method, handle: Callable[..., Awaitable[None]])
 
         out = _Out(context)
         try:
-            principal = await hub.guard.allow(context, method.name, None)
-            if hub.draining:
+            principal = await server.guard.allow(context, method.name, None)
+            if server.draining:
                 _refuse_new(method)
-            await handle(hub, principal, read, out.write)
+            await handle(server, principal, read, out.write)
             await out.settle()
         except Exception as error:
             await out.settle()

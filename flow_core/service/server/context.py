@@ -1,7 +1,4 @@
-"""`Hub`: what the handlers of one server share.
-
-Lives here: the record. Does not live here: its making (``server.py``).
-"""
+"""`ServerContext`: what the handlers of one server share."""
 
 from __future__ import annotations
 
@@ -11,34 +8,34 @@ from dataclasses import dataclass, field
 
 from flow_core import Flow
 from flow_core.service.security.guard import Guard
-from flow_core.service.server.audit_log import Ledger
-from flow_core.service.server.throttle import Line
-from flow_core.service.workers.presence import Owners
-from flow_core.service.workers.router import ServedClients
+from flow_core.service.server.audit_log import AuditLog
+from flow_core.service.server.throttle import Throttle
+from flow_core.service.workers.presence import Presence
+from flow_core.service.workers.router import WorkerRouter
 
-__all__ = ["Hub"]
+__all__ = ["ServerContext"]
 
 
 @dataclass(slots=True)
-class Hub:
-    """See the module.
+class ServerContext:
+    """What the handlers of one server share: the flow, the guard, and who is connected.
 
     Attributes:
         draining: the server takes no new work.
-        line: of those who change flows.
+        throttle: slows down those who change flows.
     """
 
     flow: Flow
     guard: Guard
-    served: ServedClients
-    ledger: Ledger
+    router: WorkerRouter
+    audit_log: AuditLog
     draining: bool = False
-    line: Line = field(default_factory=Line)
+    throttle: Throttle = field(default_factory=Throttle)
 
     @property
-    def owners(self) -> Owners:
-        """Who is there."""
-        return self.served.owners
+    def presence(self) -> Presence:
+        """Which owners of steps are connected."""
+        return self.router.presence
 
     def ahead(self) -> float:
         """UTC seconds minus those of the running loop's clock."""

@@ -16,7 +16,7 @@ from flow_core.errors import FlowError, LimitExceeded
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.errors import info_of
 from flow_core.service.security.guard import Principal
-from flow_core.service.server.context import Hub
+from flow_core.service.server.context import ServerContext
 from flow_core.service.server.executions import fill_reply, options_of, value_of
 
 __all__ = ["execute_many"]
@@ -34,11 +34,11 @@ TURN: Final = 64
 class _Stream:
     """One stream: what is under way on it, and what is to be sent."""
 
-    def __init__(self, hub: Hub, principal: Principal, write: Callable[[Any], Awaitable[None]]) -> None:
-        self._hub = hub
+    def __init__(self, server: ServerContext, principal: Principal, write: Callable[[Any], Awaitable[None]]) -> None:
+        self._server = server
         self._principal = principal
         self._write = write
-        self._durable = hub.flow.options.store not in (None, "memory:")
+        self._durable = server.flow.options.store not in (None, "memory:")
         self._full: list[pb.ExecuteBatchReply] = []
         self._open = pb.ExecuteBatchReply()
         self._count = self._bytes = 0
@@ -56,7 +56,7 @@ class _Stream:
         """Start the executions of a batch."""
         if len(batch.requests) > MOST_REQUESTS:
             raise LimitExceeded(f"{len(batch.requests)} requests in a message, MOST_REQUESTS is {MOST_REQUESTS}")
-        self._hub.guard.charge(self._principal, len(batch.requests))
+        self._server.guard.charge(self._principal, len(batch.requests))
         for index, tagged in enumerate(batch.requests, 1):
             request = tagged.request
             if self._durable or request.unresolved_wait:
@@ -78,14 +78,14 @@ class _Stream:
 
     async def _start(self, tag: int, request: pb.ExecuteRequest) -> None:
         try:
-            execution = await self._hub.flow.execute(
+            execution = await self._server.flow.execute(
                 request.flow, value_of(request), async_=True, **options_of(request)
             )
         except FlowError as error:
             self._reply(tag).error.CopyFrom(info_of(error))
             return
         if not execution.over:
-            self._hub.guard.started(self._principal, execution)
+            self._server.guard.started(self._principal, execution)
             if request.wait:
                 self._under_way += 1
                 execution.when_over(lambda over: self._over(tag, over))
@@ -148,7 +148,7 @@ class _Stream:
 
 
 async def execute_many(
-    hub: Hub,
+    server: ServerContext,
     principal: Principal,
     read: Callable[[], Awaitable[pb.ExecuteBatch | None]],
     write: Callable[[Any], Awaitable[None]],
@@ -158,7 +158,7 @@ async def execute_many(
     Raises:
         LimitExceeded: a message has too many requests. Unauthenticated, QuotaExceeded: see `Guard.charge`.
     """
-    stream = _Stream(hub, principal, write)
+    stream = _Stream(server, principal, write)
     sender = asyncio.get_running_loop().create_task(stream.send())
     try:
         while (batch := await read()) is not None:

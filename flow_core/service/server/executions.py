@@ -17,7 +17,7 @@ from flow_core.model.status import Status
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.errors import info_of
 from flow_core.service.security.guard import Principal
-from flow_core.service.server.context import Hub
+from flow_core.service.server.context import ServerContext
 
 __all__ = ["ExecutionMethods", "fill_reply", "move_of", "options_of", "value_of"]
 
@@ -31,10 +31,10 @@ STATUSES: Final = frozenset(int(status) for status in Status)
 class ExecutionMethods:
     """See the module. Each takes who calls, and the message."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self._flow = hub.flow
-        self._executor = hub.flow.executor
+    def __init__(self, server: ServerContext) -> None:
+        self._server = server
+        self._flow = server.flow
+        self._executor = server.flow.executor
 
     async def execute(self, principal: Principal, request: pb.ExecuteRequest) -> pb.ExecuteReply:
         """Start an execution; wait for its end when asked to. It goes on when the caller goes away."""
@@ -42,7 +42,7 @@ class ExecutionMethods:
         value = value_of(request) if request.json else request.data
         execution = await self._flow.execute(request.flow, value, async_=True, **options)
         if not execution.over:
-            self._hub.guard.started(principal, execution)
+            self._server.guard.started(principal, execution)
             if request.wait:
                 await execution.wait()
         return fill_reply(pb.ExecuteReply(), execution)
@@ -69,7 +69,7 @@ class ExecutionMethods:
     async def restart(self, principal: Principal, request: pb.RestartRequest) -> pb.ExecuteReply:
         """The same request again, as a new execution."""
         execution = await self._executor.restart(request.flow or None, request.id, request.step or None)
-        self._hub.guard.started(principal, execution)
+        self._server.guard.started(principal, execution)
         return fill_reply(pb.ExecuteReply(), execution)
 
     async def get_status(self, principal: Principal, request: pb.ExecutionRequest) -> pb.StatusReply:
@@ -108,7 +108,7 @@ class ExecutionMethods:
         moves = await self._executor.history(request.flow or None, request.id)
         try:
             self._executor.find(request.flow or None, request.id)
-            ahead = self._hub.ahead()
+            ahead = self._server.ahead()
         except UnknownExecution:  # the store alone knows it, and that in UTC
             ahead = 0.0
         return pb.HistoryReply(moves=[move_of(move, ahead) for move in moves])

@@ -16,7 +16,7 @@ from flow_core import Step
 from flow_core.model.revisions import RevisionChange
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.encoding import encode_step
-from flow_core.service.server.context import Hub
+from flow_core.service.server.context import ServerContext
 
 __all__ = ["Lookups"]
 
@@ -57,11 +57,11 @@ class _Flow:
 class Lookups:
     """See the module."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, server: ServerContext) -> None:
+        self._server = server
         self._flows: dict[str, _Flow] = {}
-        hub.flow.on_change(self._changed)
-        hub.owners.listen(lambda owner, here: self._flows.clear())  # whether its steps are available is in them
+        server.flow.on_change(self._changed)
+        server.presence.listen(lambda owner, here: self._flows.clear())  # whether its steps are available is in them
 
     def _changed(self, change: RevisionChange) -> None:
         known = self._flows.get(change.flow)
@@ -74,7 +74,7 @@ class Lookups:
 
     async def reply(self, name: str) -> bytes:
         """An encoded LookupReply. Raises `UnknownFlow`, and `EncodeError` for a step of this process alone."""
-        flow = self._hub.flow
+        flow = self._server.flow
         while True:
             known = self._flows.get(name)
             revision = await flow.revision(name)
@@ -97,7 +97,7 @@ class Lookups:
                 return
 
     def _frame(self, step: Step, owner: str) -> bytes:
-        owned = pb.OwnedStep(step=encode_step(step), owner=owner, available=self._hub.owners.available(owner))
+        owned = pb.OwnedStep(step=encode_step(step), owner=owner, available=self._server.presence.available(owner))
         data = owned.SerializeToString()
         return STEPS_TAG + _varint(len(data)) + data
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Any, Final, Literal, Protocol, Self
+from typing import Any, Final, Literal, Self
 
 try:
     import grpc
@@ -21,15 +21,16 @@ from flow_core.errors import Unavailable
 from flow_core.proto.methods import MAX_MESSAGE, METHODS, SERVICES
 from flow_core.service.security.binding import check_binding
 from flow_core.service.security.guard import Guard, OpenGuard
-from flow_core.service.server.audit_log import Ledger
+from flow_core.service.security.tls import ServerTls
+from flow_core.service.server.audit_log import AuditLog
 from flow_core.service.server.calls import handler_of
-from flow_core.service.server.context import Hub
+from flow_core.service.server.context import ServerContext
 from flow_core.service.server.execute_many import execute_many
 from flow_core.service.server.executions import ExecutionMethods
 from flow_core.service.server.flows import FlowMethods
+from flow_core.service.server.serve import serve
 from flow_core.service.server.watch import WatchMethods
-from flow_core.service.workers.router import ServedClients
-from flow_core.service.workers.stream import serve
+from flow_core.service.workers.router import WorkerRouter
 
 __all__ = ["FlowServer"]
 
@@ -47,13 +48,6 @@ OPTIONS: Final = (
 GRACE: Final = 1.0
 
 
-class Tls(Protocol):
-    """Where the server's credentials come from, e.g. ``ServerTls``."""
-
-    def credentials(self) -> Any:
-        """gRPC's server credentials."""
-
-
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # of grpc, which has no types
     """Finds the handler of a path: one look-up, for all services."""
 
@@ -67,10 +61,10 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # of grpc, which
 class FlowServer:
     """Serves a flow to strangers. An async context manager::
 
-        async with Flow(store="sqlite:///flow.db", rpc=ServedClients()) as flow, FlowServer(flow) as server:
+        async with Flow(store="sqlite:///flow.db", rpc=WorkerRouter()) as flow, FlowServer(flow) as server:
             print(server.address)
 
-    A flow whose rpc client is no `ServedClients` gets one, in front of its own; give a durable flow one from the
+    A flow whose rpc client is no `WorkerRouter` gets one, in front of its own; give a durable flow one from the
     beginning, since what it left unfinished goes on when it opens.
 
     Args:
@@ -79,7 +73,7 @@ class FlowServer:
         guard: who may what; None: everybody everything, on loopback.
         tls: of the server; None: no TLS.
         plain: keys may come without TLS beyond loopback: something in front of this server does TLS.
-        unavailable: what a call does while its service is away, see `ServedClients`.
+        unavailable: what a call does while its service is away, see `WorkerRouter`.
         reflection: whether clients may ask for the schema.
 
     Raises:
@@ -92,16 +86,16 @@ class FlowServer:
         *,
         address: str = "127.0.0.1:0",
         guard: Guard | None = None,
-        tls: Tls | None = None,
+        tls: ServerTls | None = None,
         plain: bool = False,
         unavailable: Literal["wait", "fail"] = "wait",
         reflection: bool = True,
     ) -> None:
         asked: Guard = OpenGuard() if guard is None else guard
         check_binding(address, asked, encrypted=tls is not None, plain=plain)
-        if not isinstance(flow.rpc, ServedClients):
-            flow.rpc = ServedClients(flow.rpc, unavailable=unavailable)
-        self._hub = Hub(flow, asked, flow.rpc, Ledger())
+        if not isinstance(flow.rpc, WorkerRouter):
+            flow.rpc = WorkerRouter(flow.rpc, unavailable=unavailable)
+        self._context = ServerContext(flow, asked, flow.rpc, AuditLog())
         self._wanted, self._tls, self._reflection = address, tls, reflection
         self._address = ""
         self._server: Any = None
@@ -130,22 +124,22 @@ class FlowServer:
     @property
     def flow(self) -> Flow:
         """What it serves."""
-        return self._hub.flow
+        return self._context.flow
 
     @property
-    def served(self) -> ServedClients:
+    def served(self) -> WorkerRouter:
         """The services that opened streams."""
-        return self._hub.served
+        return self._context.router
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Open the flow and listen. Raises `Unavailable` when the address is taken, and what `Flow.open` raises."""
-        hub = self._hub
-        await hub.flow.open()
-        await hub.ledger.attach(hub.flow)
-        await hub.owners.attach(hub.flow, expecting=hub.served.fallback is None)
-        hub.served.attached(self._owner_of)
+        context = self._context
+        await context.flow.open()
+        await context.audit_log.attach(context.flow)
+        await context.presence.attach(context.flow, expecting=context.router.fallback is None)
+        context.router.attached(self._owner_of)
         server = grpc.aio.server(options=OPTIONS)
         server.add_generic_rpc_handlers((_Handlers(self._handlers()),))
         await self._add_standard_services(server)
@@ -174,14 +168,14 @@ class FlowServer:
         if self._health is not None:
             await self._health.enter_graceful_shutdown()
         await asyncio.sleep(0)  # whoever asks for readiness now hears of it before anybody is refused
-        self._hub.draining = True
-        await self._hub.flow.executor.stop(seconds)
+        self._context.draining = True
+        await self._context.flow.executor.stop(seconds)
         await self.stop()
 
     async def stop(self, grace: float = GRACE) -> None:
         """Stop serving: calls under way get ``grace`` seconds. The flow goes on."""
         self._ready = False
-        self._hub.draining = True
+        self._context.draining = True
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace)
@@ -193,8 +187,8 @@ class FlowServer:
             await self._server.wait_for_termination()
 
     def _detach(self) -> None:
-        self._hub.ledger.detach()
-        self._hub.owners.detach()
+        self._context.audit_log.detach()
+        self._context.presence.detach()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -209,15 +203,15 @@ class FlowServer:
 
     def _handlers(self) -> dict[str, Any]:
         """Path -> handler, of every method of the table."""
-        hub = self._hub
+        context = self._context
         streams: dict[str, Any] = {"Serve": serve, "ExecuteMany": execute_many}
-        rooms = (FlowMethods(hub), ExecutionMethods(hub), WatchMethods(hub))
+        rooms = (FlowMethods(context), ExecutionMethods(context), WatchMethods(context))
         found = {}
         for name, method in METHODS.items():
             handle = streams.get(name) or next(
                 getattr(room, method.python) for room in rooms if hasattr(room, method.python)
             )
-            found[method.path] = handler_of(hub, method, handle)
+            found[method.path] = handler_of(context, method, handle)
         return found
 
     async def _add_standard_services(self, server: Any) -> None:
@@ -238,7 +232,7 @@ class FlowServer:
             reflection.enable_server_reflection(names, server)
 
     def _owner_of(self, flow: str, step: str) -> str:
-        return self._hub.flow.ownership.get(flow, {}).get(step, "")
+        return self._context.flow.ownership.get(flow, {}).get(step, "")
 
     def __repr__(self) -> str:
         state = "ready" if self._ready else "draining" if self._server is not None else "stopped"

@@ -1,11 +1,8 @@
-"""`Line`: the pace at which changes of flows start, so that look-ups need not wait for all of them.
+"""`Throttle`: limits how many changes of flows start at once, so that look-ups need not wait for all of them.
 
-gRPC hands calls to a server one by one, in the order of their coming. Fifty clients that change flows as fast as they
-are answered always have fifty calls there, and a look-up waits for all of those. Changes that are taken up a little
-more slowly than they come wait in the line instead, where nobody is behind them.
-
-Lives here: the pace. Does not live here: which methods stand in the line (``methods.py``). Changes wait for their
-start only, not for each other's end: a store commits many together.
+gRPC hands calls to a server one by one, in the order in which they come. Fifty clients that change flows as fast as
+they are answered always have fifty calls there, and a look-up waits for all of those. Changes that start a little more
+slowly than they come wait in a queue of their own instead, where no look-up is behind them.
 """
 
 from __future__ import annotations
@@ -14,19 +11,22 @@ import asyncio
 from collections import deque
 from typing import Final
 
-__all__ = ["Line"]
+__all__ = ["Throttle"]
 
-#: Seconds between two looks at the line: the least that uvloop's timers tell apart.
+#: Seconds between two looks at the queue: the shortest delay that uvloop's timers can measure.
 TICK: Final = 0.001
-#: Changes that start at once in each tick: well below what a server can take in, or no line ever forms.
+#: Changes that start at once in each tick: well below what a server can take in, or no queue ever forms.
 FREE: Final = 3
-#: Of a line that has grown long, this part starts in a tick: so it grows until as many start as come. With 12 the line
+#: Of a long queue, one in so many starts in a tick: so it grows until as many start as come. With 12 the queue
 #: holds 45 of 50 clients, and a look-up has the other 5 before it (``python -m benchmarks --only service``).
 PART: Final = 12
 
 
-class Line:
-    """See the module. One event loop's."""
+class Throttle:
+    """Lets changes of flows start at a limited rate: three per millisecond, or a twelfth of a long queue.
+
+    Changes wait for their start only, not for each other's end: a store commits many together. Serves one event loop.
+    """
 
     __slots__ = ("_left", "_ticking", "_waiting")
 
@@ -40,7 +40,7 @@ class Line:
         return len(self._waiting)
 
     async def turn(self) -> None:
-        """Return when it is the caller's turn: at once, unless many come. Cancelled, the caller leaves the line."""
+        """Return when it is the caller's turn: at once, unless many come. Whoever is cancelled leaves the queue."""
         loop = asyncio.get_running_loop()
         if not self._ticking:
             self._ticking = True

@@ -13,7 +13,7 @@ from flow_core.errors import LimitExceeded
 from flow_core.model.revisions import RevisionChange
 from flow_core.proto import flow_pb2 as pb
 from flow_core.service.security.guard import Principal
-from flow_core.service.server.context import Hub
+from flow_core.service.server.context import ServerContext
 from flow_core.service.server.executions import move_of
 
 __all__ = ["WatchMethods"]
@@ -25,8 +25,8 @@ MOST_WAITING: Final = 10_000
 class WatchMethods:
     """See the module."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, server: ServerContext) -> None:
+        self._server = server
 
     async def watch_flows(self, principal: Principal, request: pb.WatchFlowsRequest) -> AsyncIterator[pb.FlowChange]:
         """Changes without end, past ones first with ``since``.
@@ -34,7 +34,7 @@ class WatchMethods:
         Raises:
             InvalidOption: past changes are not known that far back. LimitExceeded: the watcher is too slow.
         """
-        hub, wanted = self._hub, request.flow
+        server, wanted = self._server, request.flow
         queue: asyncio.Queue[pb.FlowChange] = asyncio.Queue()
 
         def changed(change: RevisionChange) -> None:
@@ -45,16 +45,16 @@ class WatchMethods:
             for message in self._moved(wanted, owner, here):
                 queue.put_nowait(message)
 
-        silence, deaf = hub.flow.on_change(changed), hub.owners.listen(moved)
+        silence, deaf = server.flow.on_change(changed), server.presence.listen(moved)
         try:
             told = 0
             if wanted and request.HasField("since"):
-                for change in await hub.ledger.since(wanted, request.since):
+                for change in await server.audit_log.since(wanted, request.since):
                     told = change.revision
                     yield _message(change)
             while True:
                 message = await queue.get()
-                if not hub.guard.valid(principal):  # its key was revoked while nothing happened
+                if not server.guard.valid(principal):  # its key was revoked while nothing happened
                     return
                 if message.revision and message.revision <= told and message.flow == wanted:
                     continue
@@ -69,13 +69,13 @@ class WatchMethods:
 
     def _moved(self, wanted: str, owner: str, here: bool) -> list[pb.FlowChange]:
         """An owner vanished or came back: one message for each flow that it has steps in."""
-        owners = self._hub.flow.ownership
+        owners = self._server.flow.ownership
         names = [name for name in sorted(owners) if wanted in ("", name) and owner in owners[name].values()]
         return [pb.FlowChange(flow=name, owner=owner, available=here) for name in names]
 
     async def watch_execution(self, principal: Principal, request: pb.ExecutionRequest) -> AsyncIterator[pb.Move]:
         """The moves of an execution, past ones first, until it is over."""
-        executor = self._hub.flow.executor
+        executor = self._server.flow.executor
         await executor.status(request.flow or None, request.id)
         try:
             execution = executor.find(request.flow or None, request.id)
@@ -83,9 +83,9 @@ class WatchMethods:
             for move in await executor.history(request.flow or None, request.id):
                 yield move_of(move, 0.0)
             return
-        ahead = self._hub.ahead()
+        ahead = self._server.ahead()
         async for move in execution:
-            if not self._hub.guard.valid(principal):
+            if not self._server.guard.valid(principal):
                 return
             yield move_of(move, ahead)
 

@@ -1,11 +1,4 @@
-"""`Owners`: who of those that registered steps is there.
-
-An owner is there while it has a stream open (`Serve`), or while its lease runs. One that asked for neither always is.
-One whose steps call itself, and that has not come since this server started, is awaited.
-
-Lives here: leases, presence, and who wants to hear of it. Does not live here: what follows for calls (``serving.py``)
-and for watchers (``watching.py``).
-"""
+"""`Presence`: which of those who registered steps are connected."""
 
 from __future__ import annotations
 
@@ -16,10 +9,10 @@ from typing import Final
 from flow_core import ClientCallOperation, Flow, Step
 from flow_core.model.revisions import RevisionChange
 
-__all__ = ["Owners"]
+__all__ = ["Presence"]
 
 #: Called with an owner, and whether it is there now.
-Listener = Callable[[str, bool], None]
+PresenceListener = Callable[[str, bool], None]
 #: Part of a lease after which the next heartbeat is due.
 BEAT: Final = 1 / 3
 
@@ -43,12 +36,17 @@ class _Owner:
         return self.due > now if self.lease is not None else not self.serves
 
 
-class Owners:
-    """See the module. Times are those of the running loop, seconds."""
+class Presence:
+    """Knows which owners of steps are there, and tells listeners when one leaves or comes back.
+
+    An owner is there while it has a stream open (`Serve`), or while its lease runs. One that asked for neither always
+    is. One whose steps call the owner itself, and that has not connected since this server started, is expected.
+    Times are seconds of the running loop's clock.
+    """
 
     def __init__(self) -> None:
         self._owners: dict[str, _Owner] = {}
-        self._listeners: list[Listener] = []
+        self._listeners: list[PresenceListener] = []
         self._flow: Flow | None = None
         self._silence: Callable[[], None] | None = None
         self._expecting = True
@@ -79,7 +77,7 @@ class Owners:
                 owner.timer.cancel()
         self._flow = None
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
+    def listen(self, listener: PresenceListener) -> Callable[[], None]:
         """Call back when an owner vanishes or comes back; returns what ends that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
@@ -121,7 +119,7 @@ class Owners:
     # --- what is asked ------------------------------------------------------------------------------------------------
 
     def known(self, name: str) -> bool:
-        """Whether somebody of this name was here, or is awaited."""
+        """Whether an owner of this name was here, or is expected."""
         return name in self._owners
 
     def available(self, name: str) -> bool:

@@ -1,90 +1,101 @@
-"""The method `Serve`: a service offers endpoints and is called over its own stream.
-
-Lives here: the talk on one stream: hello, calls, answers, draining. Does not live here: which call goes where
-(``serving.py``).
-"""
+"""`WorkerStream`: the calls that a server makes over the stream that a service opened to it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Mapping
 
-from flow_core.errors import InvalidOption, PermissionDenied, Unauthenticated
-from flow_core.model.ids import check_address, check_id
+from flow_core.errors import AdapterError, Permanent, Unavailable
 from flow_core.proto import flow_pb2 as pb
-from flow_core.service.security.guard import Principal
-from flow_core.service.server.context import Hub
-from flow_core.service.workers.router import CONCURRENCY, MOST_CONCURRENCY, Link
 
-__all__ = ["serve"]
+__all__ = ["CONCURRENCY", "MOST_CONCURRENCY", "WorkerStream"]
 
-#: Endpoints that one stream may offer.
-MOST_ENDPOINTS = 1_000
+#: Calls that a stream takes at the same time, where its hello does not say, and at most.
+CONCURRENCY, MOST_CONCURRENCY = 100, 10_000
 
 
-async def serve(
-    hub: Hub,
-    principal: Principal,
-    read: Callable[[], Awaitable[pb.ServeRequest | None]],
-    write: Callable[[Any], Awaitable[None]],
-) -> None:
-    """Talk to one service until its stream ends.
+class WorkerStream:
+    """One open stream of a service: the calls under way on it, and the messages to write to it.
 
-    Raises:
-        InvalidId, InvalidOption, InvalidStep: the hello is wrong, or is not the first message.
-        PermissionDenied, Unauthenticated.
+    Args:
+        valid: whether its principal may still be called.
     """
-    link = _greeted(hub, principal, await read())
-    link.send(pb.ServeReply(welcome=True))
-    writer = asyncio.create_task(_write(link, write))
-    try:
-        hub.served.opened(link)
-        try:
-            while (request := await read()) is not None:
-                if not hub.guard.valid(principal):
-                    raise Unauthenticated("this key is not valid any more", fix="connect again, with another one")
-                _take_in(hub, link, request)
-        finally:
-            hub.served.closed(link)
-    finally:
-        writer.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
 
+    __slots__ = (
+        "_number",
+        "calls",
+        "concurrency",
+        "draining",
+        "endpoints",
+        "load",
+        "outbox",
+        "service",
+        "valid",
+        "wake",
+    )
 
-def _greeted(hub: Hub, principal: Principal, first: pb.ServeRequest | None) -> Link:
-    if first is None or first.WhichOneof("what") != "hello":
-        raise InvalidOption("the first message of Serve has to be a hello", fix="send ServeRequest{hello} first")
-    hello = first.hello
-    service = check_id(hello.service, "service")
-    if not hub.guard.may_serve(principal, service):
-        raise PermissionDenied(
-            f"{principal.name!r} may not serve as {service!r}",
-            fix="a service serves under the name of its own key; an admin under any",
+    def __init__(self, service: str, endpoints: frozenset[str], concurrency: int, valid: Callable[[], bool]) -> None:
+        self.service = service
+        self.endpoints = endpoints
+        self.concurrency = concurrency
+        self.valid = valid
+        #: Calls that were given to it and are not over, and those that are about to be.
+        self.load = 0
+        self.calls: dict[int, asyncio.Future[bytes]] = {}
+        self.draining = False
+        self.outbox: deque[pb.ServeReply] = deque()
+        self.wake = asyncio.Event()
+        self._number = 0
+
+    def send(self, reply: pb.ServeReply) -> None:
+        """Write a message, later."""
+        self.outbox.append(reply)
+        self.wake.set()
+
+    async def call(self, endpoint: str, data: bytes, headers: Mapping[str, str], timeout: float | None) -> bytes:
+        """Make a call, and wait for its answer. Cancelling this tells the service."""
+        self._number += 1
+        number = self._number
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.calls[number] = answer
+        self.send(
+            pb.ServeReply(call=pb.Call(number=number, endpoint=endpoint, data=data, headers=headers, timeout=timeout))
         )
-    if len(hello.endpoints) > MOST_ENDPOINTS:
-        raise InvalidOption(f"{len(hello.endpoints)} endpoints, MOST_ENDPOINTS is {MOST_ENDPOINTS}")
-    endpoints = frozenset(check_address(endpoint, "endpoint") for endpoint in hello.endpoints)
-    concurrency = hello.concurrency or CONCURRENCY
-    if not 0 < concurrency <= MOST_CONCURRENCY:
-        raise InvalidOption(f"concurrency must be 1 to {MOST_CONCURRENCY}, not {concurrency}")
-    return Link(service, endpoints, concurrency, lambda: hub.guard.valid(principal))
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if number in self.calls:
+                self.send(pb.ServeReply(cancelled=pb.CallCancelled(number=number)))
+            raise
+        finally:
+            self.calls.pop(number, None)
+
+    def answered(self, answer: pb.CallAnswer) -> None:
+        """An answer came. One to a call that is over is dropped."""
+        waiting = self.calls.get(answer.number)
+        if waiting is None or waiting.done():
+            return
+        outcome = answer.WhichOneof("outcome")
+        if outcome == "data":
+            waiting.set_result(answer.data)
+        elif outcome == "error":
+            waiting.set_exception(_error_of(answer.error))
+        else:
+            waiting.set_exception(AdapterError(f"service {self.service!r} answered without data and without error"))
+
+    def broken(self) -> None:
+        """The stream is over: the calls under way fail, and may be tried again."""
+        for waiting in self.calls.values():
+            if not waiting.done():
+                waiting.set_exception(Unavailable(f"service {self.service!r} went away during the call"))
+        self.calls.clear()
+        self.outbox.clear()
 
 
-def _take_in(hub: Hub, link: Link, request: pb.ServeRequest) -> None:
-    what = request.WhichOneof("what")
-    if what == "answer":
-        link.answered(request.answer)
-    elif what == "draining":
-        link.send(pb.ServeReply(instances=hub.served.drain(link)))
-    elif what == "hello":
-        raise InvalidOption("a second hello", fix="open another stream")
-
-
-async def _write(link: Link, write: Callable[[Any], Awaitable[None]]) -> None:
-    """Write what is to be written, in order. Ends when it is cancelled, or can't write any more."""
-    while True:
-        while link.outbox:
-            await write(link.outbox.popleft())
-        link.wake.clear()
-        await link.wake.wait()
+def _error_of(error: pb.CallError) -> Exception:
+    message = error.message[:4_000] or "the service gave no reason"
+    if error.permanent:
+        return Permanent(message)
+    retry_after = error.retry_after if error.HasField("retry_after") and 0 <= error.retry_after < 1e9 else None
+    return AdapterError(message, retry_after=retry_after)

@@ -2,16 +2,16 @@
 
 import asyncio
 
-from flow_core.service.server.throttle import FREE, PART, TICK, Line
+from flow_core.service.server.throttle import FREE, PART, TICK, Throttle
 from tests.aio import run_virtual
 
 
-async def crowd(line, count, started):
+async def crowd(throttle, count, started):
     """Tasks that wait for their turn and note when it came."""
     loop = asyncio.get_running_loop()
 
     async def change(number):
-        await line.turn()
+        await throttle.turn()
         started.append((number, round((loop.time() - begun) / TICK)))
 
     begun = loop.time()
@@ -22,9 +22,9 @@ async def crowd(line, count, started):
 
 def test_a_few_start_at_once_and_others_in_their_order():
     async def main():
-        line, started = Line(), []
-        tasks = await crowd(line, 3 * FREE, started)
-        assert started == [(n, 0) for n in range(FREE)] and len(line) == 2 * FREE
+        throttle, started = Throttle(), []
+        tasks = await crowd(throttle, 3 * FREE, started)
+        assert started == [(n, 0) for n in range(FREE)] and len(throttle) == 2 * FREE
         await asyncio.gather(*tasks)
         assert started == [(n, n // FREE) for n in range(3 * FREE)]
 
@@ -33,8 +33,8 @@ def test_a_few_start_at_once_and_others_in_their_order():
 
 def test_of_a_long_line_a_part_starts_in_each_tick():
     async def main():
-        line, started, count = Line(), [], 100 * PART
-        await asyncio.gather(*await crowd(line, FREE + count, started))
+        throttle, started, count = Throttle(), [], 100 * PART
+        await asyncio.gather(*await crowd(throttle, FREE + count, started))
         ticks = [tick for _, tick in started]
         assert [number for number, _ in started] == list(range(FREE + count))
         assert ticks.count(1) == 100 and ticks.count(2) == (count - 100) // PART
@@ -45,12 +45,12 @@ def test_of_a_long_line_a_part_starts_in_each_tick():
 
 def test_one_after_the_other_nobody_waits():
     async def main():
-        line, loop = Line(), asyncio.get_running_loop()
+        throttle, loop = Throttle(), asyncio.get_running_loop()
         begun = loop.time()
         for _ in range(10):
             for _ in range(FREE):
-                await line.turn()
-            assert len(line) == 0
+                await throttle.turn()
+            assert len(throttle) == 0
             await asyncio.sleep(TICK)
         assert round((loop.time() - begun) / TICK) == 10
 
@@ -59,8 +59,8 @@ def test_one_after_the_other_nobody_waits():
 
 def test_who_is_cancelled_leaves_the_line_and_takes_no_turn():
     async def main():
-        line, started = Line(), []
-        tasks = await crowd(line, 3 * FREE, started)
+        throttle, started = Throttle(), []
+        tasks = await crowd(throttle, 3 * FREE, started)
         for task in tasks[FREE : 2 * FREE]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -71,8 +71,8 @@ def test_who_is_cancelled_leaves_the_line_and_takes_no_turn():
 
 def test_with_nobody_left_it_rests():
     async def main():
-        line = Line()
-        await asyncio.gather(*(line.turn() for _ in range(2 * FREE)))
+        throttle = Throttle()
+        await asyncio.gather(*(throttle.turn() for _ in range(2 * FREE)))
         await asyncio.sleep(10 * TICK)
         handles = [handle for handle in asyncio.get_running_loop()._scheduled if not handle.cancelled()]
         assert handles == []
