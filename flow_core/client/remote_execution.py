@@ -6,6 +6,7 @@ Lives here: both, and reading the messages they get. Does not live here: startin
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator
+from datetime import UTC, datetime
 from typing import Any
 
 from flow_core import Explanation, Reason, Transition
@@ -105,15 +106,15 @@ class RemoteExecution:
         await self.wait()
 
     async def history(self) -> list[Transition]:
-        """What has happened so far, in UTC seconds."""
-        return [_move(move) for move in (await self._channel.call("History", self._where())).moves]
+        """What has happened so far, in order of time."""
+        return [_transition(move) for move in (await self._channel.call("History", self._where())).moves]
 
     async def __aiter__(self) -> AsyncIterator[Transition]:
-        """Its moves, past ones first, until it is over. After a lost connection it goes on where it was."""
+        """Its transitions, past ones first, until it is over. After a lost connection it goes on where it was."""
         call = self._channel.stream("WatchExecution", self._where())
         try:
             async for move in call:
-                yield _move(move)
+                yield _transition(move)
         except CallError as error:
             raise failure(self._channel.target, error) from None
         finally:
@@ -168,9 +169,9 @@ class RemoteExecutor:
         return RemoteExecution(self._channel, flow, reply)
 
     async def history(self, flow: str, id: str) -> list[Transition]:
-        """What has happened to it so far, in UTC seconds."""
+        """What has happened to it so far, in order of time."""
         reply = await self._channel.call("History", pb.ExecutionRequest(flow=flow, id=id))
-        return [_move(move) for move in reply.moves]
+        return [_transition(move) for move in reply.moves]
 
     async def explain(self, flow: str, id: str) -> Explanation:
         """What it waits for."""
@@ -202,8 +203,9 @@ class RemoteExecutor:
         return Page([_info(line) for line in reply.executions], reply.next or None)
 
 
-def _move(move: pb.Move) -> Transition:
-    return Transition(move.step or None, Status(move.status), move.time, move.attempt)
+def _transition(move: pb.Move) -> Transition:
+    at = datetime.fromtimestamp(move.time, UTC)
+    return Transition(move.step or None, Status(move.status), at, move.attempt)
 
 
 def _info(line: pb.ExecutionLine) -> ExecutionInfo:

@@ -1,56 +1,42 @@
-"""The moves of an execution as a chart of bars, one line a step.
+"""What happened to an execution as a chart of bars, one line a step.
 
-Lives here: moves to text. Does not live here: where moves come from (`Execution.history`, or iterating over one).
+Lives here: transitions to text. Does not live here: where they come from (`Execution.history`, or iterating over one).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from flow_core import Status
+from flow_core import Status, Transition
 
 __all__ = ["timeline"]
 
 LEGEND = "█ the last attempt   ▒ attempts that failed, and the delay after each"
 
 
-class Move(Protocol):
-    """What is read of a `Transition`."""
-
-    @property
-    def step(self) -> str | None: ...
-    @property
-    def status(self) -> Status: ...
-    @property
-    def time(self) -> float: ...
-    @property
-    def attempt(self) -> int: ...
-
-
 @dataclass(slots=True)
 class Row:
-    """One step: when its attempts started, when and how it ended."""
+    """One step: seconds at which its attempts started and it ended, and how."""
 
     starts: dict[int, float] = field(default_factory=dict)
     ended: float | None = None
     status: Status = Status.RUNNING
 
 
-def timeline(moves: Iterable[Move], width: int = 48) -> str:
-    """A line for each step that moved, in the order of their starts: its bar, seconds, status and attempts.
+def timeline(transitions: Iterable[Transition], width: int = 48) -> str:
+    """A line for each step that something happened to, in the order of their starts: its bar, status and attempts.
 
     Args:
-        moves: of one execution. All that iterating over it gave show every attempt; `history` has the last one's start.
+        transitions: of one execution, every attempt among them.
         width: characters of the time axis.
     """
-    moves = sorted(moves, key=lambda move: move.time)
-    if not moves:
+    found = sorted(transitions, key=lambda one: one.time)
+    if not found:
         return "nothing happened"
-    began, over = moves[0].time, moves[-1].time
+    began, over = found[0].time.timestamp(), found[-1].time.timestamp()
     scale = width / (over - began) if over > began else 0.0
-    rows = _rows(moves)
+    rows = _rows(found)
     longest = max((len(step) for step in rows), default=0)
     lines = [f"{'':{longest}}  0 s{f'{over - began:.2f} s':>{width - 3}}"]
     for step, row in rows.items():
@@ -60,16 +46,16 @@ def timeline(moves: Iterable[Move], width: int = 48) -> str:
     return "\n".join([*lines, f"{'':{longest}}  {LEGEND}"])
 
 
-def _rows(moves: Iterable[Move]) -> dict[str, Row]:
+def _rows(transitions: Iterable[Transition]) -> dict[str, Row]:
     rows: dict[str, Row] = {}
-    for move in moves:
-        if move.step is None:
+    for one in transitions:
+        if one.step is None:
             continue
-        row = rows.setdefault(move.step, Row())
-        if move.status is Status.RUNNING:
-            row.starts.setdefault(move.attempt, move.time)
+        row, at = rows.setdefault(one.step, Row()), one.time.timestamp()
+        if one.status is Status.RUNNING:
+            row.starts.setdefault(one.attempt, at)
         else:
-            row.ended, row.status = move.time, move.status
+            row.ended, row.status = at, one.status
     return rows
 
 

@@ -59,7 +59,7 @@ class ById(Observed):
         return (await self._directory.anywhere(flow, id)).result(step)
 
     async def history(self, flow: str | None, id: str) -> list[Transition]:
-        """What has happened to an execution so far; of one that only the store knows, in UTC seconds."""
+        """What has happened to an execution so far, in order of time."""
         return (await self._directory.anywhere(flow, id)).history()
 
     async def export(self, flow: str | None, id: str) -> bytes:

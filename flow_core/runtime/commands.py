@@ -24,9 +24,8 @@ from flow_core.engine.timers import EXECUTION, TOTAL
 from flow_core.errors import InvalidOption, LimitExceeded, StepTimeout
 from flow_core.model.ids import MAX_NESTING
 from flow_core.model.status import Status
-from flow_core.model.transition import Transition
 from flow_core.runtime.context import StepContext
-from flow_core.runtime.history import note_failed_attempt
+from flow_core.runtime.history import history_of, keep
 from flow_core.runtime.thread_pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -36,10 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Performer"]
 
 #: As a plain number: a member of an enum costs more to compare, and this is asked with every call to the outside.
-ATTEMPT, COMPENSATION = int(Activity.ACTIVITY_ATTEMPT), int(Activity.ACTIVITY_COMPENSATION)
-
-#: What a step is after a failed attempt that is not its end: another follows, or its fallback runs, or has run.
-GOES_ON = frozenset({int(Status.PENDING), int(Status.RUNNING), int(Status.SUCCESS)})
+ATTEMPT = int(Activity.ACTIVITY_ATTEMPT)
 
 log = logging.getLogger("flow_core")
 log.addHandler(logging.NullHandler())
@@ -86,11 +82,9 @@ class Performer:
         self._report(error, run, step, Activity.ACTIVITY_ATTEMPT)
         if run.trace is not None:
             run.trace.failed(step, error)
-        before, began, now = run.attempt(step), run.times(step)[0], self.scheduler.time
+        before = run.attempt(step)
         self.feed(run, e.StepFailed(step, error, self.random.random()))
         self.retries += run.attempt(step) != before
-        if run.step_status(step) in GOES_ON:
-            note_failed_attempt(run, step, before, began, now)
 
     def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
         """A fallback or a compensation is over."""
@@ -98,9 +92,6 @@ class Performer:
             self._report(value, run, step, activity)
         if run.trace is not None:
             run.trace.activity_ended(step, activity, None if ok else value)
-        if activity == COMPENSATION:
-            status = Status.SUCCESS if ok else Status.FAILURE
-            run.note(Transition(f"{run.plan.items[step].id}.compensation", status, self.scheduler.time))
         self.feed(run, e.ActivityEnded(step, activity, ok, value))
 
     def settled(self, run: Execution) -> None:
@@ -147,15 +138,23 @@ class Performer:
 
     # --- machine -------------------------------------------------------------------------------------------------
 
+    @property
+    def utc_offset(self) -> float:
+        """UTC seconds minus loop seconds, as of now."""
+        offset: float = self.scheduler.ahead
+        return offset
+
     def machine_of(self, run: Execution) -> Machine:
         """The machine of an execution, made when it is first needed."""
         machine: Machine | None = run.machine
         if machine is None:
-            options = run.options
+            options, offset = run.options, history_of(run).utc_offset
             if options is None:
-                machine = Machine(run)
+                machine = Machine(run, utc_offset=offset)
             else:
-                machine = Machine(run, retries=options.retries, rollback=options.rollback, timeout=options.timeout)
+                machine = Machine(
+                    run, retries=options.retries, rollback=options.rollback, timeout=options.timeout, utc_offset=offset
+                )
             run.machine = machine
         return machine
 
@@ -215,6 +214,8 @@ class Performer:
                 self.scheduler.go_on(run)
             case e.Finish(status, error):
                 self._finish(run, status, error)
+            case _:  # a fact
+                keep(run, command)
 
     def _finish(self, run: Execution, status: Status, error: BaseException | None) -> None:
         if error is not None and getattr(error, "execution", run) is None:

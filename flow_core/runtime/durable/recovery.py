@@ -18,15 +18,16 @@ from weakref import WeakKeyDictionary
 
 from flow_core.engine import events as e
 from flow_core.engine.machine import Machine, Phase
-from flow_core.engine.replay import last_pause, replay
+from flow_core.engine.replay import replay
 from flow_core.errors import FlowError, InvalidOption, LeaseLost, StoreCorrupt, StoreError, StoreUnavailable
 from flow_core.model.payload import decode_outcome
+from flow_core.model.projection import Projection
 from flow_core.model.records import ExecutionEnded, ExecutionInfo, ExecutionStarted, Paused, Record
 from flow_core.model.status import Status
 from flow_core.runtime.durable.journal import ExecutionStore, Journal
 from flow_core.runtime.durable.recorder import read_options
 from flow_core.runtime.durable.write_ahead import DurablePerformer
-from flow_core.runtime.history import past_moves
+from flow_core.runtime.history import keep
 
 if TYPE_CHECKING:
     from flow_core.core.plan import Plan
@@ -216,14 +217,15 @@ class Recovery:
         options, json, depth, steps = read_options(start.options)
         performer, now = self._performer, self._scheduler.time
         utc = now + performer.scribe.ahead
-        if info.recoveries >= self._most_recoveries and last_pause(records) is None:
+        if info.recoveries >= self._most_recoveries and Projection(records).pause is None:
             records = [*records, Paused(info.execution, POISON.format(info.recoveries), utc)]
         run = self._executor.prepare(plan, decode_outcome(start.request, json), options, depth)
         run.name, run.durable, run.own_steps = info.execution, True, steps
         try:
             machine = performer.machine_of(run)
             run.backdate(max(0.0, start.time_utc - performer.scribe.ahead))
-            run.past = past_moves(records, performer.scribe.ahead) or None
+            for record in records:
+                keep(run, record)
             if run.trace is not None:
                 run.trace.recall(records, performer.scribe.ahead)
             replayed = replay(machine, records, now, utc)

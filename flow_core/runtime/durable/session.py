@@ -22,7 +22,7 @@ from flow_core.model.status import Status
 from flow_core.model.trace_context import with_current_trace
 from flow_core.runtime.durable.journal import ExecutionStore, Journal
 from flow_core.runtime.durable.lease import BEATS, Tenure
-from flow_core.runtime.durable.recorder import Scribe
+from flow_core.runtime.durable.recorder import Recorder
 from flow_core.runtime.durable.recovery import ENDING, Recovery, Waiting
 from flow_core.runtime.durable.write_ahead import PATIENCE
 
@@ -72,7 +72,7 @@ class Keeper(Recovery):
             self._commits += before.commits
             self._records += before.written
         self._began = self._scheduler.time
-        self._performer.scribe = Scribe(self._scheduler.ahead)
+        self._performer.scribe = Recorder(self._scheduler.ahead)
         self._performer.journal = Journal(self.store, epoch, self._scheduler.release, partial(self._lost, epoch))
 
     def statistics(self) -> dict[str, int]:

@@ -5,7 +5,7 @@ While such a move is on its way the execution starts no step (`Run.holds`). A fa
 no commit before its timer runs: it is no outcome.
 
 Lives here: that order. Does not live here: committing (``runtime/journal.py``), what is written
-(``runtime/scribe.py``).
+(``durable/recorder.py``).
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from flow_core.engine import events as e
 from flow_core.engine.machine import Machine
 from flow_core.errors import PayloadError, StoreUnavailable
 from flow_core.model.payload import encode_outcome
-from flow_core.model.records import ExecutionEnded, StepEnded
+from flow_core.model.records import AttemptFailed, ExecutionEnded, StepEnded
 from flow_core.model.status import Status
 from flow_core.runtime.commands import Performer
-from flow_core.runtime.durable.recorder import SUCCESS, Scribe
+from flow_core.runtime.durable.recorder import SUCCESS, Recorder
+from flow_core.runtime.history import keep
 
 if TYPE_CHECKING:
     from flow_core.runtime.durable.journal import Journal
@@ -36,14 +37,18 @@ T = TypeVar("T")
 
 #: Seconds between two looks at the store while the executor stops, and how many looks there are.
 PATIENCE, LOOKS = 0.5, 10
-NOTES = (e.NoteAttempt, e.NoteStep, e.NotePause, e.NoteEnding, e.NoteCompensation)
 
 
 class DurablePerformer(Performer):
     """See the module and `Performer`."""
 
     journal: Journal  # set when the store is open
-    scribe: Scribe
+    scribe: Recorder
+
+    @property
+    def utc_offset(self) -> float:
+        """UTC seconds minus loop seconds, as in the records that are written now."""
+        return self.scribe.ahead
 
     # --- from the scheduler -----------------------------------------------------------------------------------------
 
@@ -110,9 +115,10 @@ class DurablePerformer(Performer):
         if run.over or run.ending:
             return
         machine = self.machine_of(run)
+        machine.utc_offset = self.scribe.ahead
         commands = machine.handle(event, self.scheduler.time)
         if machine.verdict[0] is Status.STOPPED:  # no end: whoever has the store goes on with it
-            super()._perform(run, [command for command in commands if not isinstance(command, NOTES)])
+            super()._perform(run, commands)
         else:
             self._perform(run, commands)
 
@@ -164,15 +170,13 @@ class DurablePerformer(Performer):
         gated = False
         effects: list[e.Command] = []
         for command in commands:
-            if isinstance(command, NOTES):
-                self.journal.write(self.scribe.note(run, command, self.scheduler.time))
-                gated |= not (isinstance(command, e.NoteAttempt) and command.delay is not None)
+            if isinstance(command, e.Message):
+                effects.append(command)
                 continue
-            if isinstance(command, e.Finish):
-                ended = self.scribe.ended(run, command.status, command.error, self.scheduler.time)
-                self.journal.write(ended)
-                gated = True
-            effects.append(command)
+            record = self.scribe.stored(run, command)
+            self.journal.write(record)
+            keep(run, record)
+            gated |= not (isinstance(command, AttemptFailed) and command.due_utc is not None)
         if gated or run.holds:
             self._hold(run, effects)
         else:

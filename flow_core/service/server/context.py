@@ -5,8 +5,6 @@ Lives here: the record. Does not live here: its making (``server.py``).
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import dataclass, field
 
 from flow_core import Flow
@@ -39,7 +37,3 @@ class Hub:
     def owners(self) -> Owners:
         """Who is there."""
         return self.served.owners
-
-    def ahead(self) -> float:
-        """UTC seconds minus those of the running loop's clock."""
-        return time.time() - asyncio.get_running_loop().time()
