@@ -44,8 +44,10 @@ class Orders:
             say("shop", f"failed: {error}")
         start, *moves, last = await self.flow.executor.history(FLOW, execution.id)
         for move in moves:
-            say("shop", f"  {move.time - start.time:5.2f} s  {move.step}, attempt {move.attempt}: {move.status.name}")
-        say("shop", f"  {last.time - start.time:5.2f} s  order {execution.id}: {last.status.name}\n")
+            since = (move.time - start.time).total_seconds()
+            say("shop", f"  {since:5.2f} s  {move.step}, attempt {move.attempt}: {move.status.name}")
+        took = (last.time - start.time).total_seconds()
+        say("shop", f"  {took:5.2f} s  order {execution.id}: {last.status.name}\n")
 
     async def explain_retry(self, execution: RemoteExecution) -> None:
         """Ask what it waits for, until that is a retry."""

@@ -13,10 +13,10 @@ __all__ = ["ChangeFeed"]
 class ChangeFeed:
     """Tells its listeners each change of a flow once, in the order of the flow's revisions.
 
-        feed = ChangeFeed()
-        end = feed.listen(print)
-        feed.tell(change)
-        end()
+    feed = ChangeFeed()
+    end = feed.listen(print)
+    feed.tell(change)
+    end()
     """
 
     def __init__(self) -> None:

@@ -18,6 +18,7 @@ from flow_core.cli.output import clean, complain, emit, seconds, show_table, whe
 from flow_core.cli.settings import duration
 from flow_core.errors import ExecutionError, FlowError, IllegalMove, InvalidOption, did_you_mean
 from flow_core.model.status import Status
+from flow_core.model.transition import Transition
 
 __all__ = ["Flow", "execution_of", "finished", "register"]
 
@@ -251,18 +252,17 @@ def history(id: str, /, *, flow: Flow = None, store: Where = None, common: Commo
         id: of the execution.
     """
 
-    async def ask() -> list[dict[str, Any]]:
+    async def ask() -> list[Transition]:
         if store is not None:
             async with LocalStore(store) as local:
                 return await local.history(flow, id)
         async with server(common) as remote:
-            moves = await remote.executor.history(flow or "", id)
-        return [
-            {"step": move.step, "status": move.status.name, "time": move.time, "attempt": move.attempt}
-            for move in moves
-        ]
+            return await remote.executor.history(flow or "", id)
 
-    moves = complete(ask())
+    moves: list[dict[str, Any]] = [
+        {"step": one.step, "status": one.status.name, "time": one.time.timestamp(), "attempt": one.attempt}
+        for one in complete(ask())
+    ]
     began = moves[0]["time"] if moves else 0.0
     rows = [[f"{move['time'] - began:.3f} s", move["step"], move["status"], move["attempt"]] for move in moves]
     emit(common.json, moves, lambda: show_table(("after", "step", "status", "attempt"), rows, "nothing yet"))

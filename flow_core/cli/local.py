@@ -10,18 +10,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from flow_core.errors import UnknownExecution
-from flow_core.model.records import (
-    AttemptFailed,
-    ExecutionEnded,
-    ExecutionInfo,
-    ExecutionStarted,
-    Paused,
-    Record,
-    Resumed,
-    StepEnded,
-    StepStarted,
-)
+from flow_core.model.projection import Projection
+from flow_core.model.records import ExecutionInfo, ExecutionStarted, Record
 from flow_core.model.status import Status
+from flow_core.model.transition import Transition
 from flow_core.stores import Store
 from flow_core.stores.sqlite.store import SqliteStore
 from flow_core.urls import store as store_at
@@ -71,19 +63,11 @@ class LocalStore:
 
     async def status(self, flow: str | None, id: str) -> Status:
         """Status of an execution. Raises `UnknownExecution`."""
-        records = await self._records(flow, id)
-        end = next((record for record in records if isinstance(record, ExecutionEnded)), None)
-        if end is not None:
-            return Status(end.status)
-        last = next((record for record in reversed(records) if isinstance(record, Paused | Resumed)), None)
-        return Status.PAUSED if isinstance(last, Paused) else Status.RUNNING
+        return Projection(await self._records(flow, id)).status
 
-    async def history(self, flow: str | None, id: str) -> list[dict[str, Any]]:
-        """Its moves, oldest first, times in UTC seconds. Raises `UnknownExecution`."""
-        moves = [move for record in await self._records(flow, id) for move in _moves(record)]
-        # An attempt that began is told by its own record, by that of its end, or by both.
-        unique = {(move["step"], move["status"], move["attempt"], move["step"] or move["time"]): move for move in moves}
-        return sorted(unique.values(), key=lambda move: float(move["time"]))
+    async def history(self, flow: str | None, id: str) -> list[Transition]:
+        """What has happened to it so far, in order of time. Raises `UnknownExecution`."""
+        return Projection(await self._records(flow, id)).transitions()
 
     async def _records(self, flow: str | None, id: str) -> list[Record]:
         records = [*await self._store.load(id)]
@@ -93,32 +77,3 @@ class LocalStore:
         if isinstance(start, ExecutionStarted) and flow not in (None, start.flow):
             raise UnknownExecution(f"execution {id!r} belongs to flow {start.flow!r}, not {flow!r}", flow=flow)
         return records
-
-
-def _moves(record: Record) -> list[dict[str, Any]]:
-    """What a record tells, in the words of a server's history."""
-    if isinstance(record, ExecutionStarted):
-        return [_move(None, Status.RUNNING, record.time_utc)]
-    if isinstance(record, ExecutionEnded):
-        return [_move(None, Status(record.status), record.time_utc)]
-    if isinstance(record, StepStarted):
-        return [_move(record.step, Status.RUNNING, record.time_utc, record.attempt)]
-    if isinstance(record, AttemptFailed):
-        return [
-            _move(record.step, Status.RUNNING, record.started_utc, record.attempt),
-            _move(record.step, Status.FAILURE, record.time_utc, record.attempt),
-        ]
-    if isinstance(record, StepEnded):
-        moves = [_move(record.step, Status(record.status), record.time_utc, record.attempt)]
-        if record.started_utc:
-            moves.insert(0, _move(record.step, Status.RUNNING, record.started_utc, record.attempt))
-        return moves
-    if isinstance(record, Paused):
-        return [_move(None, Status.PAUSED, record.time_utc)]
-    if isinstance(record, Resumed):
-        return [_move(None, Status.RUNNING, record.time_utc)]
-    return []
-
-
-def _move(step: str | None, status: Status, time: float, attempt: int = 1) -> dict[str, Any]:
-    return {"step": step, "status": status.name, "time": time, "attempt": attempt}

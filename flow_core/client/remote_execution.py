@@ -6,6 +6,7 @@ Lives here: both, and reading the messages they get. Does not live here: startin
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator
+from datetime import UTC, datetime
 from typing import Any
 
 from flow_core.client.channel import CallError, Channel, failure
@@ -120,7 +121,7 @@ class RemoteExecution(ExecutionLike):
         call = self._channel.stream("WatchExecution", self._where())
         try:
             async for move in call:
-                yield _move(move)
+                yield _transition(move)
         except CallError as error:
             raise failure(self._channel.target, error) from None
         finally:
@@ -172,8 +173,8 @@ class RemoteExecutor(ExecutorLike):
         return RemoteExecution(self._channel, flow or "", reply)
 
     async def history(self, flow: str | None, id: str) -> list[Transition]:
-        """What has happened to an execution so far, in UTC seconds."""
-        return [_move(move) for move in (await self._channel.call("History", _where(flow, id))).moves]
+        """What has happened to an execution so far, in order of time."""
+        return [_transition(move) for move in (await self._channel.call("History", _where(flow, id))).moves]
 
     async def explain(self, flow: str | None, id: str) -> Explanation:
         reply = await self._channel.call("Explain", _where(flow, id))
@@ -207,8 +208,9 @@ def _where(flow: str | None, id: str) -> pb.ExecutionRequest:
     return pb.ExecutionRequest(flow=flow or "", id=id)
 
 
-def _move(move: pb.Move) -> Transition:
-    return Transition(move.step or None, Status(move.status), move.time, move.attempt)
+def _transition(move: pb.Move) -> Transition:
+    at = datetime.fromtimestamp(move.time, UTC)
+    return Transition(move.step or None, Status(move.status), at, move.attempt)
 
 
 def _info(line: pb.ExecutionLine) -> ExecutionInfo:

@@ -101,7 +101,7 @@ class Demo:
         async for move in execution:
             moves.append(move)
             if move.step is not None and move.status is not Status.PENDING:
-                since = move.time - moves[0].time
+                since = (move.time - moves[0].time).total_seconds()
                 self.screen.moved(execution.id, move.step, move.status, move.attempt, since)
 
     def look_back(self, first: Execution, second: Execution) -> None:

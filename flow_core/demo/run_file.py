@@ -100,7 +100,7 @@ async def execute(
             if watcher is not None:
                 await watcher
     times = [move.time for move in execution.history() if move.step is None]
-    makespan = times[-1] - times[0]
+    makespan = (times[-1] - times[0]).total_seconds()
     graph = workflow.graph()
     critical_path, nodes = graph.critical_path([seconds / speedup for seconds in workflow.runtimes])
     return Figures(

@@ -1,6 +1,6 @@
-"""The moves of an execution as a chart of bars, one line a step.
+"""What happened to an execution as a chart of bars, one line a step.
 
-Lives here: moves to text. Does not live here: where moves come from (`Execution.history`, or iterating over one).
+Lives here: transitions to text. Does not live here: where they come from (`Execution.history`, or iterating over one).
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ LEGEND = "█ the last attempt   ▒ attempts that failed, and the delay after e
 
 @dataclass(slots=True)
 class StepTimes:
-    """One step: when its attempts started, when and how it ended."""
+    """One step: seconds at which its attempts started and it ended, and how."""
 
     starts: dict[int, float] = field(default_factory=dict)
     ended: float | None = None
     status: Status = Status.RUNNING
 
 
-def timeline(moves: Iterable[Transition], width: int = 48) -> str:
-    """A line for each step that moved, in the order of their starts: its bar, seconds, status and attempts.
+def timeline(transitions: Iterable[Transition], width: int = 48) -> str:
+    """A line for each step that something happened to, in the order of their starts: its bar, status and attempts.
 
     Args:
-        moves: of one execution. All that iterating over it gave show every attempt; `history` has the last one's start.
+        transitions: of one execution, every attempt among them.
         width: characters of the time axis.
     """
-    moves = sorted(moves, key=lambda move: move.time)
-    if not moves:
+    found = sorted(transitions, key=lambda one: one.time)
+    if not found:
         return "nothing happened"
-    began, over = moves[0].time, moves[-1].time
+    began, over = found[0].time.timestamp(), found[-1].time.timestamp()
     scale = width / (over - began) if over > began else 0.0
-    rows = _rows(moves)
+    rows = _rows(found)
     longest = max((len(step) for step in rows), default=0)
     lines = [f"{'':{longest}}  0 s{f'{over - began:.2f} s':>{width - 3}}"]
     for step, row in rows.items():
@@ -47,16 +47,16 @@ def timeline(moves: Iterable[Transition], width: int = 48) -> str:
     return "\n".join([*lines, f"{'':{longest}}  {LEGEND}"])
 
 
-def _rows(moves: Iterable[Transition]) -> dict[str, StepTimes]:
+def _rows(transitions: Iterable[Transition]) -> dict[str, StepTimes]:
     rows: dict[str, StepTimes] = {}
-    for move in moves:
-        if move.step is None:
+    for one in transitions:
+        if one.step is None:
             continue
-        row = rows.setdefault(move.step, StepTimes())
-        if move.status is Status.RUNNING:
-            row.starts.setdefault(move.attempt, move.time)
+        row, at = rows.setdefault(one.step, StepTimes()), one.time.timestamp()
+        if one.status is Status.RUNNING:
+            row.starts.setdefault(one.attempt, at)
         else:
-            row.ended, row.status = move.time, move.status
+            row.ended, row.status = at, one.status
     return rows
 
 

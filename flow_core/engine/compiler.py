@@ -4,7 +4,7 @@ Plain steps are described by the core itself (`Plan.compile`); this module descr
 bytes, steps with a policy, inputs by name, sub-plans that start in the middle.
 
 Lives here: what names of inputs mean, and the `StepPolicy` of a step. Does not live here: what names of callables mean
-(``engine/bindings.py``), when a policy acts (``engine/policy.py``, ``engine/execution.py``).
+(``engine/bindings.py``), when a policy acts (``engine/retry.py``, ``engine/machine.py``).
 """
 
 from __future__ import annotations

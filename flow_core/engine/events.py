@@ -1,6 +1,7 @@
-"""The events that go into an execution's machine, and the commands that come out.
+"""The events that go into an execution's machine, and the effects that come out beside its facts.
 
-Lives here: frozen records, nothing else. The theory is in ``engine/machine.py``.
+Lives here: frozen messages, nothing else. The facts are records (``model/records.py``), the theory is in
+``engine/machine.py``.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, ClassVar, NoReturn, dataclass_transform
 
+from flow_core.model.records import Fact
 from flow_core.model.status import Status
 
 __all__ = [
@@ -22,12 +24,6 @@ __all__ = [
     "Finish",
     "GoOn",
     "Message",
-    "Note",
-    "NoteAttempt",
-    "NoteCompensation",
-    "NoteEnding",
-    "NotePause",
-    "NoteStep",
     "PauseAsked",
     "ResumeAsked",
     "SetTimer",
@@ -208,50 +204,4 @@ class Finish(Message):
     error: BaseException | None = None
 
 
-# --- commands that say what has just been decided, for executions that are kept in a store. In front of the commands
-# that follow from it; a floor 2 without a store passes over them.
-
-
-class NoteAttempt(Message):
-    """Attempt number ``attempt`` failed; after ``delay`` seconds follows another. None: the fallback does."""
-
-    step: int
-    attempt: int
-    delay: float | None
-    error: BaseException
-
-
-class NoteStep(Message):
-    """A step got its outcome by something else than a plain success: ``value`` is its output or its error."""
-
-    step: int
-    status: Status
-    value: Any
-
-
-class NotePause(Message):
-    """It is paused from here on, or (``paused=False``) goes on."""
-
-    paused: bool
-    reason: str = ""
-
-
-class NoteEnding(Message):
-    """It was decided from outside how the execution ends."""
-
-    status: Status
-    rollback: bool
-    error: BaseException
-
-
-class NoteCompensation(Message):
-    """The compensation of a step has run, with this error or none."""
-
-    step: int
-    error: BaseException | None
-
-
-Note = NoteAttempt | NoteStep | NotePause | NoteEnding | NoteCompensation
-Command = (
-    SetTimer | CancelTimer | StartActivity | CancelStep | CancelTasks | DetachTasks | GoOn | Finish | Note
-)  # fmt: skip
+Command = SetTimer | CancelTimer | StartActivity | CancelStep | CancelTasks | DetachTasks | GoOn | Finish | Fact

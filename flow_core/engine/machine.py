@@ -1,4 +1,4 @@
-"""`Machine`: what follows from everything that is not plain success. Events in, commands out.
+"""`Machine`: what follows from everything that is not plain success. Events in, facts and effects out.
 
 Theory. A `core.Run` knows which steps are ready, running and over; plain success never leaves it. The machine is made
 for an execution at its first failure, timer, pause or abort, and moves through phases::
@@ -18,8 +18,12 @@ for `GRACE` seconds at most. ROLLING_BACK: compensations run one at a time, in r
 output of its step as input; no timeout cuts that short, and of all requests only a stop does. Whatever decided the end
 first stays the reason of it, or the cause of the reason.
 
-Lives here: that theory as code. Does not live here: performing commands (floor 2), computing delays
-(``engine/policy.py``), the book of timers (``engine/alarms.py``), what must always hold (``engine/invariants.py``).
+What the machine decides is a *fact*: a record of ``model/records.py`` whose error is still the exception and whose
+output is still the value. `Machine.apply` alone changes the state for a fact, whether it was decided a moment ago or
+comes from a store; what only follows here and now (timers, starts, cancellations) are effects beside it.
+
+Lives here: that theory as code. Does not live here: performing effects and storing facts (floor 2), computing delays
+(``engine/retry.py``), which timers are set (``engine/timers.py``).
 """
 
 from __future__ import annotations
@@ -33,11 +37,20 @@ from flow_core.core.task import Activity
 from flow_core.engine import events as e
 from flow_core.engine.compiler import StepPolicy
 from flow_core.engine.failures import aborted, step_failed, stopped, text_of, timed_out
-from flow_core.engine.invariants import check
 from flow_core.engine.retry import next_delay, resolve_retry
-from flow_core.engine.timers import EXECUTION, GRACE, GRACE_TIMER, RETRY, TOTAL, Alarms
+from flow_core.engine.timers import EXECUTION, GRACE, GRACE_TIMER, RETRY, TOTAL, ExecutionTimers
 from flow_core.errors import IllegalMove
 from flow_core.model.options import Retry
+from flow_core.model.records import (
+    AttemptFailed,
+    Compensated,
+    Ending,
+    ExecutionEnded,
+    Fact,
+    Paused,
+    Resumed,
+    StepEnded,
+)
 from flow_core.model.status import Status
 from flow_core.model.step import Step
 
@@ -45,7 +58,7 @@ __all__ = ["Machine", "Phase"]
 
 
 class Phase(Enum):
-    """Where an execution is, see the module."""
+    """How far an execution has come, once it is more than plain success."""
 
     FORWARD = "forward"
     FAILING = "failing"
@@ -55,19 +68,22 @@ class Phase(Enum):
 
 
 class Machine:
-    """The policy of one execution.
+    """Decides what failures, timers, pauses and aborts mean for one execution.
 
     Args:
-        run: the execution's slab, which it moves by `Run.fail`, `Run.retry` and so on.
+        run: the execution's rows, which it moves by `Run.fail`, `Run.retry` and so on.
         retries: the execution's own setting, for steps that have none.
         rollback: whether a failure runs the compensations.
         timeout: seconds for the whole execution.
+        utc_offset: UTC seconds minus loop seconds, for the times of facts.
     """
 
     def __init__(
-        self, run: Run, *, retries: int | Retry | None = None, rollback: bool = True, timeout: float | None = None
-    ) -> None:
+        self, run: Run, *, retries: int | Retry | None = None, rollback: bool = True, timeout: float | None = None,
+        utc_offset: float = 0.0,
+    ) -> None:  # fmt: skip
         self.run = run
+        self.utc_offset = utc_offset
         self.retries = retries
         self.rollback = rollback
         self.timeout = timeout
@@ -94,24 +110,24 @@ class Machine:
         #: Steps still to compensate, the next one last.
         self.to_compensate: list[int] = []
         self._out: list[e.Command] = []
-        self._alarms = Alarms(self._out)
+        self.execution_timers = ExecutionTimers(self._out)
 
     @property
     def timers(self) -> dict[e.Timer, float]:
         """Timers that are set -> when they ring (loop time)."""
-        return self._alarms.deadlines
+        return self.execution_timers.deadlines
 
     @property
     def frozen(self) -> dict[e.Timer, float]:
         """Timers stopped by a pause -> seconds that were left."""
-        return self._alarms.frozen
+        return self.execution_timers.frozen
 
     def begin(self, now: float) -> list[e.Command]:
         """Set the execution's own timer, when it has a timeout."""
-        self._alarms.now = now
+        self.execution_timers.now = now
         if self.timeout is not None:
-            self._alarms.set(EXECUTION, self.timeout)
-        return self._taken()
+            self.execution_timers.set(EXECUTION, self.timeout)
+        return self.take_commands()
 
     def handle(self, event: e.Event, now: float) -> list[e.Command]:
         """Take in one event at loop time ``now`` (seconds); returns what is to be done, in this order.
@@ -119,12 +135,13 @@ class Machine:
         Raises:
             IllegalMove: a pause that makes no sense now.
         """
-        self._alarms.now = now
+        self.execution_timers.now = now
         if self.phase is not Phase.OVER:
             self._ON[type(event)](self, event)
-        return self._taken()
+        return self.take_commands()
 
-    def _taken(self) -> list[e.Command]:
+    def take_commands(self) -> list[e.Command]:
+        """What is to be done since this was asked last: facts to keep, effects to perform."""
         commands = self._out.copy()
         self._out.clear()
         return commands
@@ -132,39 +149,42 @@ class Machine:
     # --- attempts -----------------------------------------------------------------------------------------------------
 
     def _on_started(self, event: e.StepStarted) -> None:
-        policy = self._policy(event.step)
+        policy = self.policy(event.step)
         total = (TOTAL, event.step)
-        if policy is None or policy.total_timeout is None or total in self._alarms:
+        if policy is None or policy.total_timeout is None or total in self.execution_timers:
             return
         if self.run.step_status(event.step) == Status.RUNNING:
-            due = self.due.pop(event.step, self._alarms.now + policy.total_timeout)
-            self._alarms.set(total, max(0.0, due - self._alarms.now))
+            due = self.due.pop(event.step, self.execution_timers.now + policy.total_timeout)
+            self.execution_timers.set(total, max(0.0, due - self.execution_timers.now))
 
     def _on_succeeded(self, event: e.StepSucceeded) -> None:
-        self._alarms.cancel((TOTAL, event.step))
+        self.execution_timers.cancel((TOTAL, event.step))
 
     def _on_failed(self, event: e.StepFailed) -> None:
         step, error = event.step, event.error
         if self.run.step_status(step) != Status.RUNNING:
             return  # abandoned meanwhile
-        self.errors[step] = error
         delay = self._retry_delay(event)
         if delay is None:
             self._give_up(step, error)
         else:
-            self._out.append(e.NoteAttempt(step, self.run.attempt(step), delay, error))
-            self.run.retry(step)
-            self._alarms.set((RETRY, step), delay)
+            self._decide(self._attempt_failed(step, error, self._utc + delay), step)
+            self.execution_timers.set((RETRY, step), delay)
+
+    def _attempt_failed(self, step: int, error: BaseException, due_utc: float | None) -> AttemptFailed:
+        started = self.run.times(step)[0]
+        began = self._utc if started is None else started + self.utc_offset
+        return AttemptFailed("", self._id(step), self.run.attempt(step), due_utc, error, began, self._utc)
 
     def _retry_delay(self, event: e.StepFailed) -> float | None:
         """Seconds until the next attempt, None when there is none."""
         step = event.step
         if step in self.out_of_time or not (self.phase is Phase.FORWARD or self._is_clean_up(step)):
             return None
-        policy = self._policy(step)
+        policy = self.policy(step)
         retry = resolve_retry(None if policy is None else policy.retry, self.retries)
         delay = next_delay(retry, self.run.attempt(step), event.error, event.random)
-        left = self._alarms.left((TOTAL, step))
+        left = self.execution_timers.left((TOTAL, step))
         return delay if delay is None or left is None or delay < left else None
 
     def _is_clean_up(self, step: int) -> bool:
@@ -173,59 +193,51 @@ class Machine:
 
     def _give_up(self, step: int, error: BaseException) -> None:
         """The last attempt failed: the fallback's turn, when there is one."""
-        policy = self._policy(step)
+        policy = self.policy(step)
         if policy is None or policy.fallback is None:
             self._fail(step, error)
             return
-        self._alarms.cancel((TOTAL, step))
         try:
             value = self.run.input(step)
         except Exception:  # there is no input to give: the error said so
             self._fail(step, error)
         else:
-            self._out.append(e.NoteAttempt(step, self.run.attempt(step), None, error))
+            self._decide(self._attempt_failed(step, error, None), step)
             self._start(e.StartActivity(step, Activity.ACTIVITY_FALLBACK, value))
 
     def _fail(self, step: int, error: BaseException) -> None:
         """The step failed for good."""
-        self._out.append(e.NoteStep(step, Status.FAILURE, error))
-        self._alarms.cancel((TOTAL, step))
-        self.run.fail(step)
-        policy = self._policy(step)
-        if self.phase is Phase.FORWARD and not (policy is not None and policy.allow_fail):
-            self.phase = Phase.FAILING
-            self.verdict = (Status.FAILURE, step_failed(self.run, step, error))
-            self.run.doom()
-            self._abandon_retries()
+        self._decide(self._step_ended(step, Status.FAILURE, error=error), step)
         self._out.append(e.GoOn())
+
+    def _step_ended(self, step: int, status: Status, **outcome: Any) -> StepEnded:
+        started = self.run.times(step)[0]
+        began = 0.0 if started is None else started + self.utc_offset
+        ended = StepEnded("", self._id(step), self.run.attempt(step), int(status), **outcome)
+        return ended._replace(started_utc=began, time_utc=self._utc)
 
     def _abandon_retries(self) -> None:
         """Steps between two attempts, waiting for their time or a slot, don't get another; clean-ups do."""
         for step in self.errors:
             if self.run.step_status(step) == Status.PENDING and not self._is_clean_up(step):
-                self._alarms.cancel((RETRY, step))
-                self._alarms.cancel((TOTAL, step))
+                self.execution_timers.cancel((RETRY, step))
+                self.execution_timers.cancel((TOTAL, step))
                 self.run.abandon(step, Status.ABORTED)
 
     # --- fallbacks and compensations ----------------------------------------------------------------------------------
 
     def _on_activity(self, event: e.ActivityEnded) -> None:
         if event.activity == Activity.ACTIVITY_COMPENSATION:
-            error = None if event.ok else event.value
-            if error is not None:
-                self.compensation_errors[event.step] = error
-            self.compensated.add(event.step)
-            self._out.append(e.NoteCompensation(event.step, error))
+            undone = Compensated("", self._id(event.step), None if event.ok else event.value, self._utc)
+            self._decide(undone, event.step)
             self._compensate_next()
             return
         if self.run.step_status(event.step) != Status.RUNNING:
             return  # aborted meanwhile: a late outcome
         error = self.errors[event.step]
-        policy = self._policy(event.step)
+        policy = self.policy(event.step)
         if event.ok and policy is not None and policy.recovers:
-            self.recovered.add(event.step)
-            self._out.append(e.NoteStep(event.step, Status.SUCCESS, event.value))
-            self.run.succeed(event.step, event.value)
+            self._decide(self._step_ended(event.step, Status.SUCCESS, output=event.value, recovered=True), event.step)
             self._out.append(e.GoOn())
             return
         if not event.ok and isinstance(event.value, BaseException):
@@ -262,7 +274,7 @@ class Machine:
     # --- timers -------------------------------------------------------------------------------------------------------
 
     def _on_timer(self, event: e.TimerRang) -> None:
-        if not self._alarms.ring(event.timer):
+        if not self.execution_timers.ring(event.timer):
             return
         kind, step = event.timer
         if kind == RETRY:
@@ -280,7 +292,7 @@ class Machine:
             self.out_of_time.add(step)
             self._out.append(e.CancelStep(step))
         else:  # it is between two attempts: no other follows
-            self._alarms.cancel((RETRY, step))
+            self.execution_timers.cancel((RETRY, step))
             self.run.begin(step)
             self._give_up(step, self.errors[step])
 
@@ -291,23 +303,14 @@ class Machine:
             return
         if self.run.status_number not in (Status.PENDING, Status.RUNNING):
             raise IllegalMove(f"an execution that is {Status(self.run.status_number).name} can't be paused")
-        self.paused = True
-        self.reason = event.reason
-        self.run.ask(Intent.INTENT_PAUSE)
-        self.run.move(Status.PAUSED)
-        self._out.append(e.NotePause(True, event.reason))
-        self._alarms.freeze(but=GRACE_TIMER)
+        self._decide(Paused("", event.reason, self._utc))
 
     def _on_resume(self, event: e.ResumeAsked) -> None:
         if self.paused:
             self._resume()
 
     def _resume(self) -> None:
-        self.paused = False
-        self._out.append(e.NotePause(False))
-        self.run.ask(Intent.INTENT_ABORT if self.phase is Phase.CANCELLING else Intent.INTENT_RUN)
-        self.run.move(Status.RUNNING)
-        self._alarms.thaw()
+        self._decide(Resumed("", "", self._utc))
         self._out += self.waiting
         self.waiting.clear()
         self._out.append(e.GoOn())
@@ -326,53 +329,172 @@ class Machine:
             if self.paused:
                 self._resume()
             return
-        if self.paused:
-            self.paused = False
-            self.run.move(Status.RUNNING)
-            self._out.append(e.NotePause(False))
-        self._decide(status, error)
-        if status is not Status.STOPPED:  # a stop is no end: who starts again goes on with it
-            self._out.append(e.NoteEnding(self.verdict[0], rollback, self.verdict[1] or error))
-        self.phase = Phase.CANCELLING
-        self.rollback = rollback
-        self.run.ask(Intent.INTENT_ABORT)
-        self.waiting.clear()
-        self.to_compensate.clear()
-        self._alarms.cancel_all()
-        self._alarms.thaw()
-        self.run.abandon_all(Status.STOPPED if status is Status.STOPPED else Status.ABORTED)
+        if status is Status.STOPPED:  # a stop is no end: whoever starts again goes on with it
+            if self.paused:
+                self.apply(Resumed(""))
+            self._conclude(status, error)
+            self._cancel(Status.STOPPED, rollback)
+        else:
+            if self.paused:
+                self._decide(Resumed("", "", self._utc))
+            first = self.verdict[1]
+            if first is not None and status is Status.FAILURE:  # a failure stays one when time runs out later
+                status, error = self.verdict[0], first
+            self._decide(Ending("", int(status), rollback, error, self._utc))
         self._out.append(e.CancelTasks())
-        self._alarms.set(GRACE_TIMER, GRACE)
+        self.execution_timers.set(GRACE_TIMER, GRACE)
         self._out.append(e.GoOn())
-
-    def _decide(self, status: Status, error: BaseException) -> None:
-        """How it ends. A failure stays one when time runs out later; behind an abort or a stop it is the cause."""
-        first = self.verdict[1]
-        if first is None or status is not Status.FAILURE:
-            error.__cause__ = first
-            self.verdict = (status, error)
 
     def _on_settled(self, event: e.Settled) -> None:
         if self.phase is Phase.ROLLING_BACK or self.paused:
             return
-        self._alarms.cancel_all()
+        self.execution_timers.cancel_all()
         if self.verdict[0] in (Status.FAILURE, Status.ABORTED) and self.rollback:
             self._roll_back()
         else:
             self._finish()
 
     def _finish(self) -> None:
-        self._alarms.cancel_all()
+        status, error = self.verdict
+        self.execution_timers.cancel_all()
         self.phase = Phase.OVER
-        self._out.append(e.Finish(*self.verdict))
+        if status is not Status.STOPPED:
+            self._out.append(ExecutionEnded("", int(status), error, self._utc))
+        self._out.append(e.Finish(status, error))
 
-    def _policy(self, step: int) -> StepPolicy | None:
+    # --- facts --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _utc(self) -> float:
+        return self.execution_timers.now + self.utc_offset
+
+    def _id(self, step: int) -> str:
+        item: Step = self.run.plan.items[step]
+        return item.id
+
+    def _decide(self, fact: Fact, step: int = -1) -> None:
+        """It is so from here on: to be kept, before whatever follows from it is done."""
+        self._out.append(fact)
+        self.apply(fact, step)
+
+    def apply(self, fact: Fact, step: int = -1) -> None:
+        """Change the state to what a fact says: one decided a moment ago, or of an execution that goes on from a store.
+
+        Args:
+            step: index of the step that it is about, if it is about one.
+        """
+        self._APPLY[type(fact)](self, fact, step)
+
+    def _apply_attempt(self, fact: AttemptFailed, step: int) -> None:
+        self.errors[step] = fact.error
+        self._begin(step)
+        if self.run.step_status(step) != Status.RUNNING:
+            return  # what came of it is known
+        self.execution_timers.cancel((RETRY, step))
+        if fact.due_utc is None:
+            self.execution_timers.cancel((TOTAL, step))
+        else:
+            self.run.retry(step)
+
+    def _apply_step(self, fact: StepEnded, step: int) -> None:
+        if fact.status == Status.SKIPPED:
+            if self.run.step_status(step) == Status.PENDING:
+                self.run.skip(step)
+        elif fact.status == Status.SUCCESS:
+            if fact.recovered:
+                self.recovered.add(step)
+            if self.run.step_status(step) == Status.RUNNING:
+                self.run.succeed(step, fact.output)
+            else:
+                began, ended = (max(0.0, at - self.utc_offset) for at in (fact.started_utc, fact.time_utc))
+                self.run.recall(step, fact.output, fact.attempt, began, ended)
+        else:
+            self._apply_failure(fact, step)
+
+    def _apply_failure(self, fact: StepEnded, step: int) -> None:
+        self.errors[step] = fact.error
+        self._begin(step)
+        for _ in range(fact.attempt - self.run.attempt(step)):
+            self.run.retry(step)
+            self.run.begin(step)
+        self.execution_timers.cancel((RETRY, step))
+        self.execution_timers.cancel((TOTAL, step))
+        self.run.fail(step)
+        policy = self.policy(step)
+        if self.phase is Phase.FORWARD and not (policy is not None and policy.allow_fail):
+            self.phase = Phase.FAILING
+            self.verdict = (Status.FAILURE, step_failed(self.run, step, fact.error))
+            self.run.doom()
+            self._abandon_retries()
+
+    def _begin(self, step: int) -> None:
+        """A fact from a store may be about a step that has not started in this process."""
+        if self.run.step_status(step) == Status.PENDING:
+            self.run.begin(step)
+
+    def _apply_compensation(self, fact: Compensated, step: int) -> None:
+        self.compensated.add(step)
+        if fact.error is not None:
+            self.compensation_errors[step] = fact.error
+
+    def _apply_pause(self, fact: Paused, _: int) -> None:
+        self.paused, self.reason = True, fact.reason
+        self.run.ask(Intent.INTENT_PAUSE)
+        self.run.move(Status.PAUSED)
+        self.execution_timers.freeze(but=GRACE_TIMER)
+
+    def _apply_resume(self, fact: Resumed, _: int) -> None:
+        self.paused = False
+        self.run.ask(Intent.INTENT_ABORT if self.phase is Phase.CANCELLING else Intent.INTENT_RUN)
+        self.run.move(Status.RUNNING)
+        self.execution_timers.thaw()
+
+    def _apply_ending(self, fact: Ending, _: int) -> None:
+        self._conclude(Status(fact.status), fact.error)
+        self._cancel(Status.ABORTED, fact.rollback)
+
+    def _conclude(self, status: Status, error: BaseException) -> None:
+        """How it ends. A failure stays one when time runs out later; behind an abort or a stop it is the cause."""
+        first = self.verdict[1]
+        if error is not first and (first is None or status is not Status.FAILURE):
+            error.__cause__ = first
+            self.verdict = (status, error)
+
+    def _cancel(self, status: Status, rollback: bool) -> None:
+        """Nothing starts any more, and every step that has not ended does so as ``status``."""
+        self.phase = Phase.CANCELLING
+        self.rollback = rollback
+        self.run.ask(Intent.INTENT_ABORT)
+        self.waiting.clear()
+        self.to_compensate.clear()
+        self.execution_timers.cancel_all()
+        self.execution_timers.thaw()
+        self.run.abandon_all(status)
+
+    def policy(self, step: int) -> StepPolicy | None:
+        """The policy of a step; None when it has none."""
         policy: StepPolicy | None = self.run.plan.policies.get(step)
         return policy
 
     def check(self) -> None:
         """Verify what must hold after every event; raises AssertionError. For tests."""
-        check(self)
+        run, timers = self.run, self.execution_timers
+        run.check()
+        timers.check()
+        assert self.paused == timers.is_frozen, "timers are frozen exactly while it is paused"
+        assert self.paused or not self.waiting, "something waits for a resume, but nothing is paused"
+        for kind, step in [*timers.deadlines, *timers.frozen]:
+            status = Status(run.step_status(step)) if kind in (RETRY, TOTAL) else Status.PENDING
+            assert status is Status.PENDING or (kind == TOTAL and status is Status.RUNNING), (
+                f"step {step} has a timer {kind!r}, but it is {status.name}"
+            )
+        if self.phase in (Phase.CANCELLING, Phase.ROLLING_BACK, Phase.OVER):
+            assert run.finished, f"it is {self.phase.value}, but has steps that have not ended"
+        assert GRACE_TIMER not in timers or self.phase is Phase.CANCELLING, "grace, but nothing was cancelled"
+        if self.phase is Phase.OVER:
+            assert not (self.timers or self.frozen or self.waiting or self.to_compensate), "something outlives it"
+        for step in self.recovered:
+            assert run.step_status(step) == Status.SUCCESS, f"step {step} was recovered, but did not succeed"
 
     _ON: ClassVar[dict[type, Callable[[Machine, Any], None]]] = {
         e.StepStarted: _on_started,
@@ -385,4 +507,12 @@ class Machine:
         e.AbortAsked: _on_abort,
         e.StopAsked: _on_stop,
         e.Settled: _on_settled,
+    }
+    _APPLY: ClassVar[dict[type, Callable[[Machine, Any, int], None]]] = {
+        AttemptFailed: _apply_attempt,
+        StepEnded: _apply_step,
+        Compensated: _apply_compensation,
+        Paused: _apply_pause,
+        Resumed: _apply_resume,
+        Ending: _apply_ending,
     }

@@ -1,7 +1,7 @@
 """Policy: whether and when a failed attempt is tried again.
 
 Lives here: pure functions of (setting, attempt, error, random number). Does not live here: the machine that acts on the
-answer (`engine/execution.py`).
+answer (`engine/machine.py`).
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""`Alarms`: the timers of one execution, which a pause can freeze.
+"""`ExecutionTimers`: the timers of one execution, which a pause can freeze.
 
 Lives here: which timers are set, when they ring, what was left of them when they were frozen, and the commands that
-tell floor 2. Does not live here: what a timer means (``engine/execution.py``), a clock (the time comes in as ``now``).
+tell floor 2. Does not live here: what a timer means (``engine/machine.py``), a clock (the time comes in as ``now``).
 """
 
 from __future__ import annotations
 
 from flow_core.engine.events import CancelTimer, Command, SetTimer, Timer
 
-__all__ = ["EXECUTION", "GRACE", "GRACE_TIMER", "RETRY", "TOTAL", "Alarms"]
+__all__ = ["EXECUTION", "GRACE", "GRACE_TIMER", "RETRY", "TOTAL", "ExecutionTimers"]
 
 #: Seconds that cancelled coroutines get to clean up before the execution ends without them.
 GRACE = 1.0
@@ -20,8 +20,8 @@ EXECUTION: Timer = ("execution", 0)
 GRACE_TIMER: Timer = ("grace", 0)
 
 
-class Alarms:
-    """Timers by name; a name is set at most once at a time.
+class ExecutionTimers:
+    """The timers of one execution by name; a name is set at most once at a time.
 
     Args:
         commands: the list that commands are appended to.

@@ -1,7 +1,10 @@
 """The records of an execution: one for each transition, append-only, enough to replay the execution.
 
-Lives here: the records, the facts about executions and definitions that stores answer with, and the encoding of all
-fields that a store does not keep as columns. Does not live here: who writes them, and where.
+What a machine decides is a `Fact`: a record of which nobody has filled in the ``execution`` yet, with the exception
+itself as its ``error`` and the value itself as its ``output``. A stored record has an `ErrorRecord` and bytes there.
+
+Lives here: the records, which status an execution has after each, what stores answer about executions, and the encoding
+of all fields that a store does not keep as columns. Does not live here: who writes them, and where.
 
 The encoding is one JSON array ``[version, ...]`` for each record. Only the tags listed here are ever decoded, and
 nothing in a store names code. orjson is imported on first use: it costs a third of the package's import time.
@@ -24,6 +27,7 @@ __all__ = [
     "ExecutionEnded",
     "ExecutionInfo",
     "ExecutionStarted",
+    "Fact",
     "Page",
     "Paused",
     "Record",
@@ -32,6 +36,7 @@ __all__ = [
     "StepStarted",
     "decode",
     "encode",
+    "status_after",
     "to_json",
 ]
 
@@ -74,15 +79,15 @@ class StepStarted(NamedTuple):
 class StepEnded(NamedTuple):
     """The one outcome of a step. ``output``: bytes, or with ``json`` the JSON of a value; None when there is none.
 
-    ``started_utc`` and ``time_utc``: when its last attempt began and ended.
+    ``started_utc`` and ``time_utc``: when its last attempt began (0: not known) and ended.
     """
 
     execution: str
     step: str
     attempt: int
     status: int
-    output: bytes | None = None
-    error: ErrorRecord | None = None
+    output: Any = None
+    error: Any = None
     recovered: bool = False
     json: bool = False
     started_utc: float = 0.0
@@ -96,7 +101,7 @@ class AttemptFailed(NamedTuple):
     step: str
     attempt: int
     due_utc: float | None
-    error: ErrorRecord | None = None
+    error: Any = None
     started_utc: float = 0.0
     time_utc: float = 0.0
 
@@ -126,7 +131,7 @@ class Ending(NamedTuple):
     execution: str
     status: int
     rollback: bool
-    error: ErrorRecord | None = None
+    error: Any = None
     time_utc: float = 0.0
 
 
@@ -135,7 +140,7 @@ class Compensated(NamedTuple):
 
     execution: str
     step: str
-    error: ErrorRecord | None = None
+    error: Any = None
     time_utc: float = 0.0
 
 
@@ -144,7 +149,7 @@ class ExecutionEnded(NamedTuple):
 
     execution: str
     status: int
-    error: ErrorRecord | None = None
+    error: Any = None
     time_utc: float = 0.0
 
 
@@ -159,6 +164,8 @@ Record = (
     | Compensated
     | ExecutionEnded
 )
+#: What a machine decides, and takes up again when an execution goes on from its records.
+Fact = StepEnded | AttemptFailed | Paused | Resumed | Ending | Compensated | ExecutionEnded
 KINDS: Final[dict[int, type[Any]]] = {
     1: ExecutionStarted,
     2: StepStarted,
@@ -171,6 +178,20 @@ KINDS: Final[dict[int, type[Any]]] = {
     9: Ending,
 }
 NUMBERS: Final = {cls: number for number, cls in KINDS.items()}
+
+
+def status_after(record: Record) -> Status | None:
+    """The status of an execution from this record on; None: what it was.
+
+    >>> status_after(Paused("order-1"))
+    <Status.PAUSED: 4>
+    """
+    kind = type(record)
+    if kind is ExecutionStarted or kind is Resumed:
+        return Status.RUNNING
+    if kind is Paused:
+        return Status.PAUSED
+    return Status(record.status) if isinstance(record, ExecutionEnded) else None
 
 
 class Epoch(NamedTuple):

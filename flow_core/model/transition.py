@@ -1,8 +1,9 @@
-"""What happened to an execution, as those who look at it are told."""
+"""`Transition`: one thing that happened to an execution, as those who look at it are told."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from flow_core.model.status import Status
 
@@ -11,17 +12,19 @@ __all__ = ["Transition"]
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One move of one step, or of the execution itself (``step`` is None then).
+    """A step, or the execution itself (``step`` is None then), has a new status.
+
+        >>> for one in execution.history():
+        ...     print(one.time.isoformat(), one.step, one.status.name)
 
     Attributes:
         step: id; that of a compensation is ``step.compensation``, and only its end is told.
         status: the new status.
-        time: loop seconds (UTC seconds in a stored history); those of a batch of instant steps are one reading of the
-            clock.
+        time: when, aware and in UTC; those of a batch of instant steps are one reading of the clock.
         attempt: number of the attempt, from 1.
     """
 
     step: str | None
     status: Status
-    time: float
+    time: datetime
     attempt: int = 1

@@ -24,9 +24,8 @@ from flow_core.engine.timers import EXECUTION, TOTAL
 from flow_core.errors import InvalidOption, LimitExceeded, PayloadError, StepTimeout
 from flow_core.model.ids import MAX_NESTING
 from flow_core.model.status import Status
-from flow_core.model.transition import Transition
 from flow_core.runtime.context import StepContext
-from flow_core.runtime.history import note_failed_attempt
+from flow_core.runtime.history import history_of, keep
 from flow_core.runtime.thread_pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -37,10 +36,6 @@ __all__ = ["CommandRunner", "Commit", "Immediate"]
 
 #: As a plain number: a member of an enum costs more to compare, and this is asked with every call to the outside.
 ATTEMPT, FALLBACK = int(Activity.ACTIVITY_ATTEMPT), int(Activity.ACTIVITY_FALLBACK)
-COMPENSATION = int(Activity.ACTIVITY_COMPENSATION)
-
-#: What a step is after a failed attempt that is not its end: another follows, or its fallback runs, or has run.
-GOES_ON = frozenset({int(Status.PENDING), int(Status.RUNNING), int(Status.SUCCESS)})
 
 log = logging.getLogger("flow_core")
 log.addHandler(logging.NullHandler())
@@ -48,6 +43,10 @@ log.addHandler(logging.NullHandler())
 
 class Commit(Protocol):
     """Says when that which was decided about an execution is done. Steps are named by their index."""
+
+    @property
+    def utc_offset(self) -> float | None:
+        """UTC seconds minus loop seconds in what is decided from now on; None: an execution keeps its first one."""
 
     def decided(self, runner: CommandRunner, run: Execution, commands: list[e.Command]) -> None:
         """A machine commands this: perform it with ``runner``, now or later."""
@@ -78,6 +77,8 @@ class Commit(Protocol):
 
 class Immediate:
     """Of executions that live in this process only: everything is done at once, and nothing is kept."""
+
+    utc_offset: float | None = None
 
     def decided(self, runner: CommandRunner, run: Execution, commands: list[e.Command]) -> None:
         """Perform it."""
@@ -170,11 +171,9 @@ class CommandRunner:
         self._report(error, run, step, Activity.ACTIVITY_ATTEMPT)
         if run.trace is not None:
             run.trace.failed(step, error)
-        before, began, now = run.attempt(step), run.times(step)[0], self.scheduler.time
+        before = run.attempt(step)
         self.feed(run, e.StepFailed(step, error, self.random.random()))
         self.retries += run.attempt(step) != before
-        if run.step_status(step) in GOES_ON:
-            note_failed_attempt(run, step, before, began, now)
 
     def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
         """A fallback or a compensation is over; a fallback's output has to be one that can be kept."""
@@ -187,9 +186,6 @@ class CommandRunner:
             self._report(value, run, step, activity)
         if run.trace is not None:
             run.trace.activity_ended(step, activity, None if ok else value)
-        if activity == COMPENSATION:
-            status = Status.SUCCESS if ok else Status.FAILURE
-            run.note(Transition(f"{run.plan.items[step].id}.compensation", status, self.scheduler.time))
         self.feed(run, e.ActivityEnded(step, activity, ok, value))
 
     def settled(self, run: Execution) -> None:
@@ -236,15 +232,23 @@ class CommandRunner:
 
     # --- machine -------------------------------------------------------------------------------------------------
 
+    @property
+    def utc_offset(self) -> float:
+        """UTC seconds minus loop seconds, as of now."""
+        offset = self.commit.utc_offset
+        return float(self.scheduler.ahead) if offset is None else offset
+
     def machine_of(self, run: Execution) -> Machine:
         """The machine of an execution, made when it is first needed."""
         machine: Machine | None = run.machine
         if machine is None:
-            options = run.options
+            options, offset = run.options, history_of(run).utc_offset
             if options is None:
-                machine = Machine(run)
+                machine = Machine(run, utc_offset=offset)
             else:
-                machine = Machine(run, retries=options.retries, rollback=options.rollback, timeout=options.timeout)
+                machine = Machine(
+                    run, retries=options.retries, rollback=options.rollback, timeout=options.timeout, utc_offset=offset
+                )
             run.machine = machine
         return machine
 
@@ -255,7 +259,10 @@ class CommandRunner:
     def feed(self, run: Execution, event: e.Event) -> None:
         """Hand an event to the machine, unless the execution's end is certain: then there is nothing to decide."""
         if not (run.over or run.ending):
-            self.commit.decided(self, run, self.machine_of(run).handle(event, self.scheduler.time))
+            machine, offset = self.machine_of(run), self.commit.utc_offset
+            if offset is not None:
+                machine.utc_offset = offset
+            self.commit.decided(self, run, machine.handle(event, self.scheduler.time))
 
     async def recorded(self, run: Execution) -> None:
         """Wait until everything that was decided about an execution is kept. Raises why it never will be."""
@@ -315,6 +322,8 @@ class CommandRunner:
                 self.scheduler.go_on(run)
             case e.Finish(status, error):
                 self._finish(run, status, error)
+            case _:  # a fact
+                keep(run, command)
 
     def _finish(self, run: Execution, status: Status, error: BaseException | None) -> None:
         if error is not None and getattr(error, "execution", run) is None:

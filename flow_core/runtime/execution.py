@@ -18,7 +18,7 @@ from flow_core.errors import IllegalMove
 from flow_core.model.payload import encode_value
 from flow_core.model.status import Status
 from flow_core.model.transition import Transition
-from flow_core.runtime.history import live_moves
+from flow_core.runtime.history import transitions_of
 
 __all__ = ["Controls", "Execution"]
 
@@ -123,13 +123,7 @@ class Execution(Run):
 
     def history(self) -> list[Transition]:
         """What has happened so far, in order of time: attempts and ends of steps, pauses, and the execution itself."""
-        return live_moves(self)
-
-    def note(self, move: Transition) -> None:
-        """Keep a move that the core forgets."""
-        if self.past is None:
-            self.past = []
-        self.past.append(move)
+        return transitions_of(self)
 
     # --- waiting -------------------------------------------------------------------------------------------------
 
@@ -207,7 +201,7 @@ class Execution(Run):
             IllegalMove: it is over already; LeaseLost: another executor has taken it over.
         """
         self._refuse_over("paused")
-        self._ask(e.PauseAsked())
+        self._controls.feed(self, e.PauseAsked())
         await self._controls.recorded(self)
         self._controls.changed(self)
         if self.over:  # its end was on the way to the store when it was asked
@@ -220,7 +214,7 @@ class Execution(Run):
             IllegalMove: it is over already; LeaseLost: another executor has taken it over.
         """
         self._refuse_over("resumed")
-        self._ask(e.ResumeAsked())
+        self._controls.feed(self, e.ResumeAsked())
         await self._controls.recorded(self)
 
     async def abort(self, *, rollback: bool = False, reason: str = "aborted") -> None:
@@ -232,13 +226,6 @@ class Execution(Run):
         if not self.over:
             self._controls.feed(self, e.AbortAsked(rollback, reason))
             await self.wait()
-
-    def _ask(self, event: e.Event) -> None:
-        """Feed what may pause it or let it go on, and keep that it did."""
-        before = self.status
-        self._controls.feed(self, event)
-        if self.status is not before:
-            self.note(Transition(None, self.status, self.scheduler.time))
 
     def _refuse_over(self, what: str) -> None:
         if self.over:

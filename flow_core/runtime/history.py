@@ -1,100 +1,90 @@
-"""What has happened to an execution, as a list of moves: of one that is under way, and of one as its records tell it.
+"""What has happened to an execution of this process, as records: those that it kept, and those that its rows tell.
 
-Lives here: `Transition`, and where moves are read from. Does not live here: watching as they happen
-(`Execution.__aiter__`).
+Lives here: where the records of a living execution come from. Does not live here: what they say
+(``model/projection.py``), watching as they happen (`Execution.__aiter__`).
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
+from flow_core.core.run import Run
+from flow_core.model.projection import Projection
 from flow_core.model.records import (
     AttemptFailed,
     Compensated,
+    ErrorRecord,
     ExecutionEnded,
     ExecutionStarted,
+    Fact,
     Paused,
     Record,
     Resumed,
     StepEnded,
+    StepStarted,
 )
 from flow_core.model.status import Status
 from flow_core.model.transition import Transition
 
-if TYPE_CHECKING:
-    from flow_core.runtime.execution import Execution
+__all__ = ["History", "history_of", "keep", "transitions_of"]
 
-__all__ = ["live_moves", "note_failed_attempt", "past_moves", "recorded_moves"]
-
-
-def note_failed_attempt(run: Execution, step: int, attempt: int, began: float | None, ended: float) -> None:
-    """Keep an attempt that another one follows, or the fallback: the core knows how the last one ended only."""
-    id_ = run.plan.items[step].id
-    if began is not None:
-        run.note(Transition(id_, Status.RUNNING, began, attempt))
-    run.note(Transition(id_, Status.FAILURE, ended, attempt))
+#: Records of things that a run's rows don't tell.
+KEPT = (AttemptFailed, Compensated, Paused, Resumed)
+#: In the place of an exception, whose traceback would keep alive what its functions held.
+FAILED = ErrorRecord("error", "", "Exception")
 
 
-def live_moves(run: Execution) -> list[Transition]:
-    """What has happened so far, in order of time."""
-    moves: list[Transition] = list(run.past or ())
-    told = {(move.step, move.attempt) for move in moves}
-    for index in run.plan.graph.order():  # steps of one batch have one time, and this order
-        step = run.plan.items[index].id
-        began, ended = run.times(index)
-        attempt = run.attempt(index)
-        status = Status(run.step_status(index))
-        # Of one that waits for a retry, or has become its fallback's, the past has the start.
-        if began is not None and status is not Status.PENDING and (step, attempt) not in told:
-            moves.append(Transition(step, Status.RUNNING, began, attempt))
-        if ended is not None:
-            moves.append(Transition(step, status, ended, attempt))
-    moves.sort(key=lambda move: move.time)
-    # Its own times are whole nanoseconds, and so a little less than those of the steps in the same batch.
-    began, over = run.span
-    moves.insert(0, Transition(None, Status.RUNNING, min([began, *(move.time for move in moves[:1])])))
-    if run.over:
-        moves.append(Transition(None, run.status, max(over, moves[-1].time)))
-    return moves
-
-
-def recorded_moves(records: Sequence[Record]) -> list[Transition]:
-    """The same of an execution that is stored."""
-    moves = [move for record in records for move in _moves(record)]
-    return sorted(moves, key=lambda move: move.time)
-
-
-def past_moves(records: Sequence[Record], ahead: float) -> list[Transition]:
-    """What the core does not know of an execution that goes on from its records.
+class History:
+    """What the rows of one execution don't tell.
 
     Args:
-        ahead: UTC seconds minus loop seconds.
+        utc_offset: UTC seconds minus loop seconds; the same for all times of the execution, so that they stay in order.
     """
-    kept = (record for record in records if isinstance(record, AttemptFailed | Compensated | Paused | Resumed))
-    moves = [move for record in kept for move in _moves(record)]
-    return [dataclasses.replace(move, time=move.time - ahead) for move in moves]
+
+    __slots__ = ("records", "utc_offset")
+
+    def __init__(self, utc_offset: float) -> None:
+        self.utc_offset = utc_offset
+        self.records: list[Record] = []
 
 
-def _moves(record: Record) -> list[Transition]:
-    match record:
-        case ExecutionStarted() | Resumed():
-            return [Transition(None, Status.RUNNING, record.time_utc)]
-        case AttemptFailed():
-            began = Transition(record.step, Status.RUNNING, record.started_utc, record.attempt)
-            return [began, Transition(record.step, Status.FAILURE, record.time_utc, record.attempt)]
-        case StepEnded():
-            ended = Transition(record.step, Status(record.status), record.time_utc, record.attempt)
-            if record.status == Status.SKIPPED or record.recovered:
-                return [ended]
-            return [Transition(record.step, Status.RUNNING, record.started_utc, record.attempt), ended]
-        case Paused():
-            return [Transition(None, Status.PAUSED, record.time_utc)]
-        case ExecutionEnded():
-            return [Transition(None, Status(record.status), record.time_utc)]
-        case Compensated():
-            status = Status.SUCCESS if record.error is None else Status.FAILURE
-            return [Transition(f"{record.step}.compensation", status, record.time_utc)]
-        case _:  # of a start the end tells when it was
-            return []
+def history_of(run: Run) -> History:
+    """What is kept of an execution, made when it is first needed."""
+    history: History | None = run.past
+    if history is None:
+        history = run.past = History(run.scheduler.handler.utc_offset)
+    return history
+
+
+def keep(run: Run, record: Fact | Record) -> None:
+    """Keep a record, or a fact, of something that the rows don't tell; others are passed over."""
+    if isinstance(record, KEPT):
+        if isinstance(getattr(record, "error", None), BaseException):
+            record = record._replace(error=FAILED)  # type: ignore[call-arg]
+        history_of(run).records.append(record)
+
+
+def transitions_of(run: Run) -> list[Transition]:
+    """What has happened to an execution so far, in order of time."""
+    return Projection(_records(run)).transitions()
+
+
+def _records(run: Run) -> list[Record]:
+    """What a store would have of an execution, without ids and values, and what follows for steps that never began."""
+    history, plan = history_of(run), run.plan
+    offset, kept = history.utc_offset, history.records
+    failed = {(record.step, record.attempt): record for record in kept if isinstance(record, AttemptFailed)}
+    began, over = run.span
+    records: list[Record] = [ExecutionStarted("", plan.flow, plan.revision, b"", time_utc=began + offset), *kept]
+    for index in plan.graph.order():  # steps of one batch have one time, and this order
+        step, attempt, status = plan.items[index].id, run.attempt(index), run.step_status(index)
+        started, ended = run.times(index)
+        at = 0.0 if started is None else started + offset
+        if status == Status.RUNNING and at:
+            records.append(StepStarted("", step, attempt, at))
+        elif ended is not None:
+            before = failed.get((step, attempt - 1))
+            if before is not None and abs(at - before.started_utc) < 1e-6:
+                at = 0.0  # it ended between two attempts: that was the start of the one before
+            records.append(StepEnded("", step, attempt, status, started_utc=at, time_utc=ended + offset))
+    if run.over:
+        records.append(ExecutionEnded("", run.status_number, None, over + offset))
+    return records

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 try:
     from opentelemetry.trace import Span, SpanKind, StatusCode
 except ImportError as missing:
     raise ImportError("tracing needs the SDK of OpenTelemetry: pip install 'flow-core[otel]'") from missing
 
-from flow_core import Status
+from flow_core import Execution, Status
 from flow_core.model.records import ErrorRecord
-from flow_core.telemetry.spans import Attempt, Event, Facts, StepNotes, identity, parent_context
-
-if TYPE_CHECKING:
-    from flow_core import Execution
+from flow_core.telemetry.spans import Attempt, Event, StepNotes, TraceIdentity, identity, parent_context
 
 __all__ = ["ExecutionSpans"]
 
@@ -31,7 +28,7 @@ NO_NOTES: Final = StepNotes()
 
 
 class ExecutionSpans:
-    """See the module.
+    """Makes the spans of one execution that is over.
 
     Args:
         start: `FlowTracer.start`.
@@ -41,7 +38,7 @@ class ExecutionSpans:
     """
 
     def __init__(
-        self, start: Callable[..., Span], run: Execution, facts: Facts, notes: Mapping[int, StepNotes]
+        self, start: Callable[..., Span], run: Execution, facts: TraceIdentity, notes: Mapping[int, StepNotes]
     ) -> None:
         self._start, self._run, self._facts, self._notes = start, run, facts, notes
         self._ahead = round(run.scheduler.ahead * 1e9)

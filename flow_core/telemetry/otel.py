@@ -22,7 +22,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from flow_core.telemetry.making import ExecutionSpans
-from flow_core.telemetry.spans import Facts, Trace, identity, parent_context
+from flow_core.telemetry.spans import Trace, TraceIdentity, identity, parent_context
 
 try:
     from opentelemetry.sdk.trace import Tracer, TracerProvider
@@ -32,13 +32,11 @@ try:
 except ImportError as missing:
     raise ImportError("tracing needs the SDK of OpenTelemetry: pip install 'flow-core[otel]'") from missing
 
-from flow_core import Executor, Flow, Status, __version__
+from flow_core import Execution, Executor, Flow, Status, __version__
 from flow_core.errors import InvalidOption
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-
-    from flow_core import Execution
 
 __all__ = ["FlowTracer", "trace"]
 
@@ -93,7 +91,7 @@ class _Given(IdGenerator, Sampler):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.trace_id = self.span_id = 0
-        self.facts: Facts | None = None
+        self.facts: TraceIdentity | None = None
 
     def generate_trace_id(self) -> int:
         return self.trace_id
@@ -144,8 +142,8 @@ class FlowTracer:
             return SamplingResult(Decision.DROP)
 
     def start(  # noqa: PLR0917 - all that a span begins with
-        self, facts: Facts, own: SpanContext, parent: Context, name: str, kind: SpanKind, attributes: dict[str, Any],
-        began: int,
+        self, facts: TraceIdentity, own: SpanContext, parent: Context, name: str, kind: SpanKind,
+        attributes: dict[str, Any], began: int,
     ) -> Span:  # fmt: skip
         """Start a span with the identity ``own``, at ``began``, UTC nanoseconds."""
         given = self._given

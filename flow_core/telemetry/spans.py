@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 try:
     from opentelemetry.context import Context, attach
@@ -34,15 +34,14 @@ try:
 except ImportError as missing:
     raise ImportError("tracing needs the SDK of OpenTelemetry: pip install 'flow-core[otel]'") from missing
 
+from flow_core import Execution
 from flow_core.core.task import Activity
 from flow_core.model.records import AttemptFailed, Compensated, ErrorRecord, Record
 from flow_core.model.trace_context import TRACEPARENT, TRACESTATE
 
-if TYPE_CHECKING:
-    from flow_core import Execution
-    from flow_core.telemetry.otel import FlowTracer
-
-__all__ = ["Attempt", "Event", "Facts", "StepNotes", "StepSpan", "Trace", "identity", "parent_context"]
+__all__ = [
+    "Attempt", "Event", "SpanMaker", "StepNotes", "StepSpan", "Trace", "TraceIdentity", "identity", "parent_context",
+]  # fmt: skip
 
 log = logging.getLogger("flow_core")
 
@@ -83,7 +82,7 @@ class StepNotes:
         self.status: Status | None = None
 
 
-class Facts(NamedTuple):
+class TraceIdentity(NamedTuple):
     """What holds for all spans of one execution: derived at its first step, the same in every process."""
 
     parent: SpanContext | None
@@ -97,6 +96,16 @@ class Facts(NamedTuple):
         return SpanContext(self.span.trace_id, own, False, self.span.trace_flags, self.span.trace_state)
 
 
+class SpanMaker(Protocol):
+    """What a `Trace` asks of the tracer that it belongs to."""
+
+    def sample(self, parent: SpanContext | None, trace_id: int, run: Execution) -> SamplingResult:
+        """Whether the spans of an execution are wanted."""
+
+    def ended(self, run: Execution) -> None:
+        """An execution is over: its spans can be made."""
+
+
 class Trace:
     """One execution, for its tracer; the core calls `enter` and `ended`, the runtime the others.
 
@@ -108,11 +117,11 @@ class Trace:
 
     __slots__ = ("_current", "_facts", "_run", "_tracer", "activities", "notes")
 
-    def __init__(self, tracer: FlowTracer, run: Execution, current: SpanContext) -> None:
+    def __init__(self, tracer: SpanMaker, run: Execution, current: SpanContext) -> None:
         self._tracer = tracer
         self._run: Execution | None = run
         self._current = current
-        self._facts: Facts | None = None
+        self._facts: TraceIdentity | None = None
         #: Index of a step -> what was noted of it.
         self.notes: dict[int, StepNotes] = {}
         #: (time, step, kind, error) of fallbacks and compensations; loop seconds.
@@ -174,13 +183,13 @@ class Trace:
             found = self.notes[step] = StepNotes()
         return found
 
-    def facts(self) -> Facts | None:
-        """See `Facts`; None when the execution is over and told."""
+    def facts(self) -> TraceIdentity | None:
+        """See `TraceIdentity`; None when the execution is over and told."""
         if self._facts is None and self._run is not None:
             self._facts = self._derive(self._run)
         return self._facts
 
-    def _derive(self, run: Execution) -> Facts:
+    def _derive(self, run: Execution) -> TraceIdentity:
         # In memory an id that a caller chose may come again with another execution; the generated one never does.
         key = run.id if run.durable else "{:016x}{:016x}".format(*run.id_words)
         digest = sha256(key.encode()).digest()
@@ -192,7 +201,9 @@ class Trace:
         sampled = self._tracer.sample(parent, trace_id, run)
         flags |= int(sampled.decision.is_sampled())
         own = int.from_bytes(digest[16:24], "big") or 1
-        return Facts(parent, SpanContext(trace_id, own, False, TraceFlags(flags), sampled.trace_state), sampled, key)
+        return TraceIdentity(
+            parent, SpanContext(trace_id, own, False, TraceFlags(flags), sampled.trace_state), sampled, key
+        )
 
     def _parent(self, run: Execution) -> SpanContext | None:
         # The context of a durable execution has the span that was current at its start, wherever it goes on.

@@ -1,13 +1,22 @@
 """The history of an execution that went on after a restart: all of it, as if nothing had been in between."""
 
 import asyncio
+from datetime import UTC
+
+import pytest
 
 from flow_core import Retry, Status, Step
-from tests.durable.kit import Calls, again, crash, memory, play, started
+from flow_core.cli.local import LocalStore
+from flow_core.errors import StepFailed
+from flow_core.runtime.durable.stored_execution import StoredExecution
+from tests.durable.kit import Calls, again, crash, flow_on, memory, play, started
 
 
-def told(moves, began):
-    return [(move.step, move.status.name, move.attempt, round(move.time - began)) for move in moves]
+def told(moves):
+    return [
+        (move.step, move.status.name, move.attempt, round((move.time - moves[0].time).total_seconds()))
+        for move in moves
+    ]
 
 
 def test_attempts_and_pauses_of_before_are_in_it():
@@ -25,7 +34,6 @@ def test_attempts_and_pauses_of_before_are_in_it():
             Step("b", calls.body("b"), after="a"),
         ]
         flow, execution = await started(store, steps)
-        began = execution.span[0]
         await asyncio.sleep(1)
         await execution.pause()
         crash(flow)
@@ -34,7 +42,7 @@ def test_attempts_and_pauses_of_before_are_in_it():
         await flow.executor.resume("f", "x")
         assert await flow.executor.wait("f", "x") is Status.SUCCESS
         live = flow.executor._registry.known("x").history()
-        assert told(live, began) == [
+        assert told(live) == [
             (None, "RUNNING", 1, 0),
             ("a", "RUNNING", 1, 0),
             ("a", "FAILURE", 1, 0),
@@ -50,6 +58,41 @@ def test_attempts_and_pauses_of_before_are_in_it():
         ]
         crash(flow)
         stored = await (await again(store, steps)).executor.history("f", "x")
-        assert [(m.step, m.status, m.attempt) for m in stored] == [(m.step, m.status, m.attempt) for m in live]
+        assert told(stored) == told(live)
+        assert all(move.time.tzinfo is UTC for move in [*stored, *live])
 
     play(main())
+
+
+def test_the_command_line_tells_the_same_from_the_store(tmp_path):
+    """Compensations and the start of an attempt that is under way among it."""
+
+    async def fails(value):
+        raise OSError("no")
+
+    async def main():
+        url, calls, gate = f"sqlite:///{tmp_path}/flow.db", Calls(), asyncio.Event()
+        undone = [Step("a", calls.body("a"), compensation=calls.body("undo")), Step("b", fails, after="a")]
+        once = Step("c", calls.body("c", gate=gate), delivery="at_most_once")
+        async with flow_on(url) as flow:
+            await flow.create_steps("undone", undone)
+            await flow.create_step("once", once)
+            with pytest.raises(StepFailed):
+                await flow.execute("undone", b"", id="undone", rollback=True)
+            running = await flow.execute("once", b"", id="once", async_=True)
+            while not calls["c"]:
+                await asyncio.sleep(0.01)
+            async with LocalStore(url) as local:
+                for name in ("undone", "once"):
+                    stored = StoredExecution(await flow.executor._session.store.load(name)).history()
+                    assert stored == await local.history(name, name)
+                    live = [(move.step, move.status) for move in flow.executor.find(name, name).history()]
+                    assert [(move.step, move.status) for move in stored] == live
+                assert ("a.compensation", Status.SUCCESS) in [
+                    (move.step, move.status) for move in await local.history("undone", "undone")
+                ]
+                assert await local.status("once", "once") is Status.RUNNING
+            gate.set()
+            await running
+
+    asyncio.run(main())

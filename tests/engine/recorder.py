@@ -16,19 +16,7 @@ from flow_core.engine import events as e
 from flow_core.engine.machine import Machine
 from flow_core.engine.replay import Replayed, replay
 from flow_core.model.payload import encode_outcome
-from flow_core.model.records import (
-    AttemptFailed,
-    Compensated,
-    Ending,
-    ErrorRecord,
-    ExecutionEnded,
-    ExecutionStarted,
-    Paused,
-    Record,
-    Resumed,
-    StepEnded,
-    StepStarted,
-)
+from flow_core.model.records import ErrorRecord, ExecutionStarted, Record, StepEnded, StepStarted
 from flow_core.model.status import Status
 from tests.engine.script import RecordingRun, Script
 
@@ -52,7 +40,7 @@ class Recorded(Script):
         self.ahead = AHEAD
         self.records: list[Record] = []
         self.options = {name: options[name] for name in ("retries", "rollback", "timeout") if name in options}
-        super().__init__(steps, request, **options)
+        super().__init__(steps, request, utc_offset=AHEAD, **options)
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -104,24 +92,17 @@ class Recorded(Script):
             super()._perform([command])
 
     def note(self, command: e.Command) -> None:
-        names = [step.id for step in self.plan.items]
-        match command:
-            case e.NoteAttempt(step, attempt, delay, error):
-                due = None if delay is None else self.utc + delay
-                began = self.began(names[step])
-                self.write(AttemptFailed(ID, names[step], attempt, due, error_of(error), began, self.utc))
-            case e.NoteStep(step, status, value):
-                self.ended(names[step], Status(status), value, recovered=status is Status.SUCCESS)
-            case e.NotePause(True, reason):
-                self.write(Paused(ID, reason, self.utc))
-            case e.NotePause():
-                self.write(Resumed(ID, "", self.utc))
-            case e.NoteEnding(status, rollback, error):
-                self.write(Ending(ID, int(status), rollback, error_of(error), self.utc))
-            case e.NoteCompensation(step, error):
-                self.write(Compensated(ID, names[step], error_of(error), self.utc))
-            case e.Finish(status, error):
-                self.write(ExecutionEnded(ID, int(status), error_of(error), self.utc))
+        if not isinstance(command, tuple):
+            return  # an effect
+        fact: Any = command._replace(execution=ID)
+        if hasattr(fact, "error"):
+            fact = fact._replace(error=error_of(fact.error))
+        if hasattr(fact, "started_utc"):
+            fact = fact._replace(started_utc=self.began(fact.step))
+        if isinstance(fact, StepEnded) and fact.recovered:
+            output, json = encode_outcome(fact.output)
+            fact = fact._replace(output=output, json=json)
+        self.write(fact)
 
     # --- the crash ----------------------------------------------------------------------------------------------------
 
@@ -161,7 +142,7 @@ class Recorded(Script):
 
     def timer(self, kind: str, step: str) -> float | None:
         """Seconds until the timer of a step rings, or would when the pause is over."""
-        return self.machine._alarms.left((kind, self.plan.index(step)))
+        return self.machine.execution_timers.left((kind, self.plan.index(step)))
 
     def fallbacks(self) -> set[str]:
         """Steps whose fallback is under way, or waits for the resume."""

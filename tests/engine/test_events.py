@@ -17,9 +17,9 @@ def test_records_of_two_classes_differ():
 
 
 def test_they_match_by_place():
-    match e.NoteAttempt(3, 1, None, OSError()):
-        case e.NoteAttempt(step, attempt, None, _):
-            assert (step, attempt) == (3, 1)
+    match e.ActivityEnded(3, 1, False, OSError()):
+        case e.ActivityEnded(step, activity, False, _):
+            assert (step, activity) == (3, 1)
         case _:
             raise AssertionError
 

@@ -67,7 +67,7 @@ def expected_statuses(day, step):
 def compare(day, other):
     """Whether a replay has found everything that was known before."""
     before, after = day.machine, other.machine
-    before._alarms.now = day.now
+    before.execution_timers.now = day.now
     if before.phase is Phase.ROLLING_BACK:  # taken up when it is settled again
         assert after.phase in (Phase.FAILING, Phase.CANCELLING)
     else:
@@ -86,19 +86,19 @@ def compare(day, other):
         compare_timers(day, other, step, index)
     if before.phase is Phase.ROLLING_BACK:
         return
-    left = [machine._alarms.left(EXECUTION) for machine in (before, after)]
+    left = [machine.execution_timers.left(EXECUTION) for machine in (before, after)]
     assert close(*left), left
 
 
 def compare_timers(day, other, step, index):
     waits = day.of(step.id) is Status.PENDING
-    assert waits or other.of(step.id) is not Status.PENDING or not other.machine._alarms.left((RETRY, index))
+    assert waits or other.of(step.id) is not Status.PENDING or not other.machine.execution_timers.left((RETRY, index))
     for kind in (RETRY, TOTAL):
-        here, there = (one.machine._alarms.left((kind, index)) for one in (day, other))
+        here, there = (one.machine.execution_timers.left((kind, index)) for one in (day, other))
         if waits:
             assert close(here or 0.0, there or 0.0), (step.id, kind, here, there)  # None: due, and waits for a slot
     if step.id in day.fallbacks():
-        assert other.machine._alarms.left((TOTAL, index)) is None
+        assert other.machine.execution_timers.left((TOTAL, index)) is None
 
 
 def close(one, other):

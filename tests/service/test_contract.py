@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import UTC
 
 import pytest
 
@@ -259,8 +260,8 @@ def test_restart_history_and_list(play):
         assert [(move.step, move.status) for move in moves if move.step] == [
             ("double", Status.RUNNING), ("double", Status.SUCCESS), ("same", Status.RUNNING), ("same", Status.SUCCESS),
         ]  # fmt: skip
-        seen = [(move.step, move.status) async for move in first]
-        assert seen == [(move.step, move.status) for move in moves]
+        assert [move async for move in first] == moves  # and so at the same times
+        assert all(move.time.tzinfo is UTC and move.time.year > 2000 for move in moves)
         page = await flow.executor.list("f", limit=2)
         assert [info.execution for info in page.items] == [part.id, again.id] and page.cursor
         rest = await flow.executor.list("f", limit=2, cursor=page.cursor)

@@ -1,7 +1,7 @@
-"""`Recorder`: what happened to an execution, in the words of ``flow_core.model.records``.
+"""`Recorder`: makes the records of executions that a store keeps.
 
-Lives here: ids, UTC times and encoded values of records, and the options of an execution as JSON. Does not live here:
-writing them (``runtime/journal.py``), reading them back into an execution (``engine/replay.py``).
+Lives here: the records of starts, what is stored of a fact, and the options of an execution as JSON. Does not live
+here: writing records (``durable/journal.py``), going on from them (``engine/replay.py``).
 """
 
 from __future__ import annotations
@@ -11,24 +11,11 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from flow_core.engine import events as e
 from flow_core.engine.failures import text_of
 from flow_core.errors import FlowError, PayloadError, StoreCorrupt
 from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, Retry
 from flow_core.model.payload import decode_outcome, encode_outcome
-from flow_core.model.records import (
-    AttemptFailed,
-    Compensated,
-    Ending,
-    ErrorRecord,
-    ExecutionEnded,
-    ExecutionStarted,
-    Paused,
-    Record,
-    Resumed,
-    StepEnded,
-    StepStarted,
-)
+from flow_core.model.records import ErrorRecord, ExecutionStarted, Fact, Paused, Record, StepEnded, StepStarted
 from flow_core.model.status import Status
 
 if TYPE_CHECKING:
@@ -85,11 +72,8 @@ class Recorder:
 
     def skipped(self, run: Execution, step: int, now: float) -> StepEnded:
         """A condition said no."""
-        return self._ended(run, step, Status.SKIPPED, None, now)
-
-    def ended(self, run: Execution, status: Status, error: BaseException | None, now: float) -> ExecutionEnded:
-        """The execution is over."""
-        return ExecutionEnded(run.id, int(status), error_record(error), now + self.ahead)
+        at = now + self.ahead
+        return StepEnded(run.id, run.plan.items[step].id, 1, int(Status.SKIPPED), started_utc=at, time_utc=at)
 
     def recalled(self, run: Execution, step: int, value: Any) -> StepEnded:
         """A step's output is taken over from another execution. Raises `PayloadError`."""
@@ -97,35 +81,18 @@ class Recorder:
         at = run.span[0] + self.ahead
         return StepEnded(run.id, run.plan.items[step].id, 1, SUCCESS, output, None, False, json, at, at)
 
-    def note(self, run: Execution, note: e.Note, now: float) -> Record:
-        """The record of what a machine decided."""
-        at, items = now + self.ahead, run.plan.items
-        match note:
-            case e.NoteAttempt(step, attempt, delay, error):
-                due = None if delay is None else at + delay
-                began = self._utc(run.times(step)[0], now)
-                return AttemptFailed(run.id, items[step].id, attempt, due, error_record(error), began, at)
-            case e.NoteStep(step, status, value):
-                return self._ended(run, step, status, value, now)
-            case e.NotePause(True, reason):
-                return Paused(run.id, storable(reason), at)
-            case e.NotePause(_, reason):
-                return Resumed(run.id, reason, at)
-            case e.NoteEnding(status, rollback, error):
-                return Ending(run.id, int(status), rollback, error_record(error), at)
-            case e.NoteCompensation(step, failed):
-                return Compensated(run.id, items[step].id, error_record(failed), at)
-
-    def _ended(self, run: Execution, step: int, status: Status, value: Any, now: float) -> StepEnded:
-        name, attempt, began = run.plan.items[step].id, run.attempt(step), self._utc(run.times(step)[0], now)
-        if status is Status.SUCCESS:  # by its fallback; whoever fed the machine has tried that it can be written
-            output, json = encode_outcome(value)
-            return StepEnded(run.id, name, attempt, SUCCESS, output, None, True, json, began, now + self.ahead)
-        error = error_record(value)
-        return StepEnded(run.id, name, attempt, int(status), None, error, False, False, began, now + self.ahead)
-
-    def _utc(self, at: float | None, now: float) -> float:
-        return (now if at is None else at) + self.ahead
+    def stored(self, run: Execution, fact: Fact) -> Record:
+        """What is written of a fact: errors and values become what a store can hold."""
+        changed: dict[str, Any] = {"execution": run.id}
+        error = getattr(fact, "error", None)
+        if error is not None:
+            changed["error"] = error_record(error)
+        if isinstance(fact, StepEnded) and fact.recovered:  # whoever fed the machine has tried that it can be written
+            changed["output"], changed["json"] = encode_outcome(fact.output)
+        if isinstance(fact, Paused):
+            changed["reason"] = storable(fact.reason)
+        record: Record = fact._replace(**changed)
+        return record
 
 
 # --- options --------------------------------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ from weakref import WeakKeyDictionary
 
 from flow_core.engine import events as e
 from flow_core.engine.machine import Machine, Phase
-from flow_core.engine.replay import last_pause, replay
+from flow_core.engine.replay import replay
 from flow_core.errors import FlowError, InvalidOption, LeaseLost, StoreCorrupt, StoreError, StoreUnavailable
 from flow_core.model.payload import decode_outcome
+from flow_core.model.projection import Projection
 from flow_core.model.records import ExecutionEnded, ExecutionInfo, ExecutionStarted, Paused, Record
 from flow_core.model.status import Status
 from flow_core.runtime.durable.journal import ExecutionStore
@@ -25,7 +26,7 @@ from flow_core.runtime.durable.lease import Lease
 from flow_core.runtime.durable.recorder import read_options
 from flow_core.runtime.durable.waiting import ENDING, Waiting
 from flow_core.runtime.durable.write_ahead import WriteAhead
-from flow_core.runtime.history import past_moves
+from flow_core.runtime.history import keep
 
 if TYPE_CHECKING:
     from flow_core.core.plan import Plan
@@ -196,14 +197,15 @@ class Recovery:
         runner, now = self._runner, self._scheduler.time
         ahead = self._writes.recorder.ahead
         utc = now + ahead
-        if info.recoveries >= runner.options.max_recoveries and last_pause(records) is None:
+        if info.recoveries >= runner.options.max_recoveries and Projection(records).pause is None:
             records = [*records, Paused(info.execution, POISON.format(info.recoveries), utc)]
         run = self._launcher.prepare(plan, decode_outcome(start.request, json), options, depth=depth)
         run.name, run.durable, run.own_steps = info.execution, True, steps
         try:
             machine = runner.machine_of(run)
             run.backdate(max(0.0, start.time_utc - ahead))
-            run.past = past_moves(records, ahead) or None
+            for record in records:
+                keep(run, record)
             if run.trace is not None:
                 run.trace.recall(records, ahead)
             replayed = replay(machine, records, now, utc)

@@ -1,7 +1,7 @@
 """`StoredExecution`: an execution that is not under way here, as its records tell it.
 
 Lives here: reading: status, outputs, errors, history, result. Does not live here: going on with it
-(``runtime/keeper.py``), restarting it (``runtime/restart.py``).
+(``durable/recovery.py``), restarting it (``runtime/fork.py``).
 """
 
 from __future__ import annotations
@@ -14,26 +14,17 @@ from flow_core.engine.failures import restore_error, stored_verdict
 from flow_core.errors import IllegalMove, InvalidOption, StoreCorrupt, UnknownStep, did_you_mean
 from flow_core.model.options import ExecuteOptions
 from flow_core.model.payload import decode_outcome, encode_value
-from flow_core.model.records import (
-    AttemptFailed,
-    Compensated,
-    ExecutionEnded,
-    ExecutionStarted,
-    Paused,
-    Record,
-    Resumed,
-    StepEnded,
-)
+from flow_core.model.projection import Projection
+from flow_core.model.records import ExecutionStarted, Record
 from flow_core.model.status import Status
 from flow_core.model.transition import Transition
 from flow_core.runtime.durable.recorder import read_options
-from flow_core.runtime.history import recorded_moves
 
 __all__ = ["StoredExecution"]
 
 
 class StoredExecution:
-    """What a store knows of an execution: the reading half of `Execution`. Times are UTC seconds.
+    """What a store knows of an execution: the reading half of `Execution`.
 
     Args:
         records: of one execution, its start first.
@@ -45,7 +36,7 @@ class StoredExecution:
         if not isinstance(start, ExecutionStarted):
             raise StoreCorrupt("an execution without a start", execution=start.execution)
         self.start = start
-        self._records = records
+        self._said = Projection(records)
         self.plan = plan
         self.id = start.execution
         self.flow = start.flow
@@ -54,8 +45,8 @@ class StoredExecution:
         self.options, json, self.depth, self.own_steps = read_options(start.options)
         self.request = decode_outcome(start.request, json)
         #: Step id -> its outcome.
-        self.outcomes = {record.step: record for record in records if isinstance(record, StepEnded)}
-        self.end = next((record for record in records if isinstance(record, ExecutionEnded)), None)
+        self.outcomes = self._said.outcomes
+        self.end = self._said.end
 
     @property
     def over(self) -> bool:
@@ -65,10 +56,7 @@ class StoredExecution:
     @property
     def status(self) -> Status:
         """Status of the execution."""
-        if self.end is not None:
-            return Status(self.end.status)
-        last = next((r for r in reversed(self._records) if isinstance(r, Paused | Resumed)), None)
-        return Status.PAUSED if isinstance(last, Paused) else Status.RUNNING
+        return self._said.status
 
     @property
     def error(self) -> BaseException | None:
@@ -87,13 +75,7 @@ class StoredExecution:
     @property
     def errors(self) -> dict[str, BaseException]:
         """Last error of each step that failed at least once, and of compensations as ``step.compensation``."""
-        found: dict[str, BaseException] = {}
-        for record in self._records:
-            if isinstance(record, AttemptFailed | StepEnded) and record.error is not None:
-                found[record.step] = restore_error(record.error)
-            elif isinstance(record, Compensated) and record.error is not None:
-                found[f"{record.step}.compensation"] = restore_error(record.error)
-        return found
+        return {name: restore_error(error) for name, error in self._said.errors.items()}
 
     # --- outputs ------------------------------------------------------------------------------------------------------
 
@@ -171,7 +153,7 @@ class StoredExecution:
 
     def history(self) -> list[Transition]:
         """What has happened so far, in order of time: attempts and ends of steps, pauses, and the execution itself."""
-        return recorded_moves(self._records)
+        return self._said.transitions()
 
     def __repr__(self) -> str:
         return f"<StoredExecution {self.id} of {self.flow} {self.status.name}: {len(self.outcomes)} outcomes>"

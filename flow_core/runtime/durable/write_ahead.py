@@ -17,9 +17,10 @@ from flow_core.engine import events as e
 from flow_core.engine.machine import Machine
 from flow_core.errors import StoreUnavailable
 from flow_core.model.payload import encode_outcome
-from flow_core.model.records import ExecutionEnded, StepEnded
+from flow_core.model.records import AttemptFailed, ExecutionEnded, StepEnded
 from flow_core.model.status import Status
 from flow_core.runtime.durable.recorder import SUCCESS, Recorder
+from flow_core.runtime.history import keep
 
 if TYPE_CHECKING:
     from flow_core.runtime.commands import CommandRunner
@@ -32,7 +33,6 @@ T = TypeVar("T")
 
 #: Seconds between two looks at the store while the executor stops, and how many looks there are.
 PATIENCE, LOOKS = 0.5, 10
-NOTES = (e.NoteAttempt, e.NoteStep, e.NotePause, e.NoteEnding, e.NoteCompensation)
 
 
 class WriteAhead:
@@ -47,23 +47,26 @@ class WriteAhead:
         self.journal = journal
         self.recorder = recorder
 
+    @property
+    def utc_offset(self) -> float:
+        """UTC seconds minus loop seconds, as in the records that are written now."""
+        return self.recorder.ahead
+
     def decided(self, runner: CommandRunner, run: Execution, commands: list[e.Command]) -> None:
         """Write what was decided, then perform the rest, at once when nothing has to be committed before."""
         if run.machine.verdict[0] is Status.STOPPED:  # no end: whoever has the store goes on with it
-            runner.perform(run, [command for command in commands if not isinstance(command, NOTES)])
+            runner.perform(run, commands)
             return
         gated = False
         effects: list[e.Command] = []
         for command in commands:
-            if isinstance(command, NOTES):
-                self.journal.write(self.recorder.note(run, command, runner.scheduler.time))
-                gated |= not (isinstance(command, e.NoteAttempt) and command.delay is not None)
+            if isinstance(command, e.Message):
+                effects.append(command)
                 continue
-            if isinstance(command, e.Finish):
-                ended = self.recorder.ended(run, command.status, command.error, runner.scheduler.time)
-                self.journal.write(ended)
-                gated = True
-            effects.append(command)
+            record = self.recorder.stored(run, command)
+            self.journal.write(record)
+            keep(run, record)
+            gated |= not (isinstance(command, AttemptFailed) and command.due_utc is not None)
         if gated or run.holds:
             self._hold(runner, run, effects)
         else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import dataclass, field
 
 from flow_core import Flow
@@ -36,7 +34,3 @@ class ServerContext:
     def presence(self) -> Presence:
         """Which owners of steps are connected."""
         return self.router.presence
-
-    def ahead(self) -> float:
-        """UTC seconds minus those of the running loop's clock."""
-        return time.time() - asyncio.get_running_loop().time()

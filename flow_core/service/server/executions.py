@@ -10,7 +10,7 @@ import math
 from typing import Any, Final
 
 from flow_core import Transition
-from flow_core.errors import InvalidOption, PayloadError, UnknownExecution
+from flow_core.errors import InvalidOption, PayloadError
 from flow_core.model.ids import check_id
 from flow_core.model.payload import encode_outcome
 from flow_core.model.status import Status
@@ -104,14 +104,9 @@ class ExecutionMethods:
         return reply
 
     async def history(self, principal: Principal, request: pb.ExecutionRequest) -> pb.HistoryReply:
-        """What has happened to it, in UTC seconds."""
-        moves = await self._executor.history(request.flow or None, request.id)
-        try:
-            self._executor.find(request.flow or None, request.id)
-            ahead = self._server.ahead()
-        except UnknownExecution:  # the store alone knows it, and that in UTC
-            ahead = 0.0
-        return pb.HistoryReply(moves=[move_of(move, ahead) for move in moves])
+        """What has happened to it."""
+        found = await self._executor.history(request.flow or None, request.id)
+        return pb.HistoryReply(moves=[move_of(transition) for transition in found])
 
     async def explain(self, principal: Principal, request: pb.ExecutionRequest) -> pb.ExplainReply:
         """What it waits for."""
@@ -186,6 +181,9 @@ def fill_reply(reply: pb.ExecuteReply, execution: Any) -> pb.ExecuteReply:
     return reply
 
 
-def move_of(move: Transition, ahead: float) -> pb.Move:
-    """A move as a message. ``ahead``: UTC seconds minus those of the move's clock."""
-    return pb.Move(step=move.step or "", status=_wire(move.status), time=move.time + ahead, attempt=move.attempt)
+def move_of(transition: Transition) -> pb.Move:
+    """A transition as a message; its time in UTC seconds."""
+    return pb.Move(
+        step=transition.step or "", status=_wire(transition.status), time=transition.time.timestamp(),
+        attempt=transition.attempt,
+    )  # fmt: skip

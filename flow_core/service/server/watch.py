@@ -74,20 +74,19 @@ class WatchMethods:
         return [pb.FlowChange(flow=name, owner=owner, available=here) for name in names]
 
     async def watch_execution(self, principal: Principal, request: pb.ExecutionRequest) -> AsyncIterator[pb.Move]:
-        """The moves of an execution, past ones first, until it is over."""
+        """The transitions of an execution, past ones first, until it is over."""
         executor = self._server.flow.executor
         await executor.status(request.flow or None, request.id)
         try:
             execution = executor.find(request.flow or None, request.id)
         except LookupError:  # the store alone knows it
-            for move in await executor.history(request.flow or None, request.id):
-                yield move_of(move, 0.0)
+            for transition in await executor.history(request.flow or None, request.id):
+                yield move_of(transition)
             return
-        ahead = self._server.ahead()
-        async for move in execution:
+        async for transition in execution:
             if not self._server.guard.valid(principal):
                 return
-            yield move_of(move, ahead)
+            yield move_of(transition)
 
 
 def _message(change: RevisionChange) -> pb.FlowChange:

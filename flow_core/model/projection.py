@@ -1,0 +1,114 @@
+"""`Projection`: what the records of an execution say about it.
+
+Lives here: status, outcomes, errors and transitions, from records alone. Does not live here: where the records come
+from (a store, or an execution that is under way), what follows from them (``engine/replay.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from functools import reduce
+
+from flow_core.model.records import (
+    AttemptFailed,
+    Compensated,
+    ErrorRecord,
+    ExecutionEnded,
+    Paused,
+    Record,
+    Resumed,
+    StepEnded,
+    StepStarted,
+    status_after,
+)
+from flow_core.model.status import Status
+from flow_core.model.transition import Transition
+
+__all__ = ["Projection"]
+
+#: A transition before its time becomes a datetime: step, status, UTC seconds, attempt.
+Told = tuple[str | None, Status, float, int]
+
+
+class Projection:
+    """What the records of one execution say: how it stands, how its steps ended, and all that happened.
+
+        >>> said = Projection(records)
+        >>> said.status, [(one.step, one.status) for one in said.transitions()]
+
+    Args:
+        records: in the order in which they were decided, the start first.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        #: Step id -> its outcome.
+        self.outcomes = {record.step: record for record in records if isinstance(record, StepEnded)}
+        #: How it ended; None while it has not.
+        self.end = next((record for record in records if isinstance(record, ExecutionEnded)), None)
+
+    @property
+    def status(self) -> Status:
+        """Status of the execution after the last record."""
+        return reduce(lambda status, record: status_after(record) or status, self.records, Status.PENDING)
+
+    @property
+    def pause(self) -> Paused | None:
+        """The pause that it is in; None when it is in none."""
+        last = next((record for record in reversed(self.records) if isinstance(record, Paused | Resumed)), None)
+        return last if isinstance(last, Paused) else None
+
+    @property
+    def errors(self) -> dict[str, ErrorRecord]:
+        """Last error of each step that failed at least once, and of compensations as ``step.compensation``."""
+        found: dict[str, ErrorRecord] = {}
+        for record in self.records:
+            if isinstance(record, AttemptFailed | StepEnded) and record.error is not None:
+                found[record.step] = record.error
+            elif isinstance(record, Compensated) and record.error is not None:
+                found[f"{record.step}.compensation"] = record.error
+        return found
+
+    def transitions(self) -> list[Transition]:
+        """What has happened so far, in order of time, the execution's own start first and its end last."""
+        begun: dict[tuple[str, int], float] = {}
+        for record in self.records:
+            if isinstance(record, StepStarted):
+                begun.setdefault((record.step, record.attempt), record.time_utc)
+            elif isinstance(record, AttemptFailed | StepEnded) and record.started_utc:
+                begun[record.step, record.attempt] = record.started_utc
+        told = [one for record in self.records[1:] for one in _told(record, begun)]
+        told.sort(key=_time)
+        # Steps in the batch of the start, or of the end, may be a little beside it: another reading of the clock.
+        start = self.records[0].time_utc
+        told.insert(0, (None, Status.RUNNING, min(start, told[0][2]) if told else start, 1))
+        if self.end is not None:
+            told.append((None, Status(self.end.status), max(self.end.time_utc, told[-1][2]), 1))
+        return [
+            Transition(step, status, datetime.fromtimestamp(at, UTC), attempt) for step, status, at, attempt in told
+        ]
+
+
+def _told(record: Record, begun: dict[tuple[str, int], float]) -> Iterator[Told]:
+    """What a record tells, but for the execution's start and end. ``begun``: attempts whose start is still to tell."""
+    if isinstance(record, StepStarted | AttemptFailed | StepEnded):
+        at = begun.pop((record.step, record.attempt), None)
+        if at is not None and getattr(record, "status", None) != Status.SKIPPED:
+            yield record.step, Status.RUNNING, at, record.attempt
+    match record:
+        case StepEnded():
+            yield record.step, Status(record.status), record.time_utc, record.attempt
+        case AttemptFailed():
+            yield record.step, Status.FAILURE, record.time_utc, record.attempt
+        case Paused():
+            yield None, Status.PAUSED, record.time_utc, 1
+        case Resumed():
+            yield None, Status.RUNNING, record.time_utc, 1
+        case Compensated():
+            status = Status.SUCCESS if record.error is None else Status.FAILURE
+            yield f"{record.step}.compensation", status, record.time_utc, 1
+
+
+def _time(told: Told) -> float:
+    return told[2]
