@@ -17,7 +17,7 @@ from flow_core.errors import InvalidOption
 from flow_core.model.ids import check_count, seconds
 
 if TYPE_CHECKING:
-    pass
+    from flow_core.model.resolver import FlowResolver
 
 __all__ = [
     "Author",
@@ -267,7 +267,7 @@ class ExecutorOptions:
             before the execution is paused.
     """
 
-    flow: Any = None
+    flow: FlowResolver | None = None
     error_handler: Callable[[BaseException, Any], None] | None = None
     context: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     concurrency: int = 10_000
