@@ -361,8 +361,9 @@ class Flow:
         """
         async_, started = fields and fields.get("async_"), None
         if options is None and type(flow) is str and (not fields or fields.keys() == {"async_"}):  # the short way
-            plan = self._plans.get(flow)
-            started = None if plan is None else self._executor.start_at_once(plan, request)
+            plan, start_at_once = self._plans.get(flow), self._executor.start_at_once
+            if plan is not None and start_at_once is not None:
+                started = start_at_once(plan, request)
         if started is None:
             if fields:
                 options = dataclasses.replace(options or DEFAULT_EXECUTE_OPTIONS, **fields)

@@ -1,8 +1,8 @@
 """Through how many Python functions, and files, one durable execution goes: one step, SQLite, warm.
 
 A function counts once for each call and for each time it goes on after a wait, on the loop's thread; what is compiled
-does not count. `calls` are all of them, `own_calls` those of flow_core, which are in so many `files`. As a module it
-lists them in order.
+does not count. `calls` are all of them, `own_calls` those of flow_core, which are in so many `files`.
+`python -m benchmarks.figures.durable_calls` lists them in order.
 """
 
 import sys

@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar
 
 from flow_core.errors import InvalidOption, did_you_mean
 from flow_core.model.ids import check_count, seconds
+
+if TYPE_CHECKING:
+    from flow_core.model.resolver import FlowResolver
 
 __all__ = [
     "Author",
@@ -327,7 +330,7 @@ class ExecutorOptions:
             before the execution is paused.
     """
 
-    flow: Any = None
+    flow: FlowResolver | None = None
     error_handler: Callable[[BaseException, Any], None] | None = None
     context: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     concurrency: int = 10_000

@@ -63,6 +63,8 @@ def with_current_trace(options: ExecuteOptions) -> ExecuteOptions:
 
     So an execution that goes on in another process stays a part of its trace.
     """
+    if OPENTELEMETRY not in sys.modules:
+        return options
     current = current_trace()
     if current is None:
         return options

@@ -1,7 +1,4 @@
-"""`Admission`: the door of an executor. So many unfinished executions may be inside; further callers wait in line.
-
-Lives here: counting and the line. Does not live here: executions; they tell when one of them has ended.
-"""
+"""The queue in front of an executor, which limits how many executions are unfinished at the same time."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ __all__ = ["Admission"]
 
 
 class Admission:
-    """See the module.
+    """Lets callers start an execution while there is room, and has the others wait in the order in which they came.
 
     Args:
         most: unfinished executions beyond which callers wait.

@@ -34,6 +34,7 @@ from flow_core.model.options import (
 )
 from flow_core.model.payload import encode_value
 from flow_core.model.records import Page, Record
+from flow_core.model.resolver import FlowResolver
 from flow_core.model.status import Status
 from flow_core.model.step import Step
 from flow_core.model.transition import Transition
@@ -118,11 +119,6 @@ class ExecutorStatistics:
         )  # fmt: skip
 
 
-def _goes_the_long_way(plan: Plan, request: Any) -> Execution | None:
-    """Stands for `Scheduler.start_at_once` where that can't be used."""
-    return None
-
-
 class Executor:
     """Runs executions on the loop of its first use.
 
@@ -136,9 +132,9 @@ class Executor:
         options: an `ExecutorOptions`; or give its fields as keywords.
     """
 
-    #: Starts an execution without options, a caller, inputs from outside or a store, in one call; gives None when there
-    #: is more to it. Once the executor is at home on a loop this is the scheduler's own method.
-    start_at_once: Callable[[Plan, Any], Execution | None]
+    #: The scheduler's own method: starts an execution without options, caller and inputs from outside in one call, and
+    #: gives None when there is more to it. None with a store, and as long as the executor is at home on no loop.
+    start_at_once: Callable[[Plan, Any], Execution | None] | None
 
     def __init__(self, options: ExecutorOptions | None = None, **fields: Unpack[ExecutorFields]) -> None:
         self._options = dataclasses.replace(options or ExecutorOptions(), **fields)
@@ -168,14 +164,14 @@ class Executor:
         """The options in force."""
         return self._options
 
-    def adopt(self, flow: Any) -> None:
+    def adopt(self, flow: FlowResolver) -> None:
         """Let a `Flow` be the one in which child executions find other flows."""
         self._options = dataclasses.replace(self._options, flow=flow)
         if self._runner is not None:
             self._runner.options = self._options
 
     @property
-    def flow(self) -> Any:
+    def flow(self) -> FlowResolver | None:
         """The `Flow` that finds flows by name for it."""
         return self._options.flow
 
@@ -226,7 +222,7 @@ class Executor:
         self._loop = None
         self._registry = Registry()
         self._lookup = Lookup(self._registry)
-        self.start_at_once = _goes_the_long_way
+        self.start_at_once = None
 
     async def attach(self, store: ExecutionStore) -> None:
         """Keep executions in ``store``, which is open, and go on with those that were left unfinished there.
@@ -243,7 +239,7 @@ class Executor:
         self._unbind()
         name = self._options.name or process_name()
         runner = self._bind(get_running_loop()).handler
-        self.start_at_once = _goes_the_long_way
+        self.start_at_once = None
         try:
             self._session = await DurableSession.begin(store, name, runner, self._launcher, self._registry)
             self._lookup = Lookup(self._registry, self._session)
@@ -480,7 +476,7 @@ class Executor:
         found = await self._lookup.anywhere(flow, id)
         if not isinstance(found, Execution):
             return explain_stored(found)
-        rpc = getattr(self._options.flow, "rpc", None)
+        rpc = None if self._options.flow is None else self._options.flow.rpc
         return explain(found, trouble, None if rpc is None else rpc.waits_for)
 
     async def list(

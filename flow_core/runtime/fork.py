@@ -1,8 +1,4 @@
-"""Restarting: what of an old execution a new one takes over.
-
-Lives here: the checks that it has ended, and that everything a step needs was recorded. Does not live here: starting
-(``runtime/executor.py``).
-"""
+"""Restarting: which outputs of an old execution a new one takes over."""
 
 from __future__ import annotations
 

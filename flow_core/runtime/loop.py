@@ -1,7 +1,4 @@
-"""The event loop: uvloop where there is one. The only importer of uvloop.
-
-Lives here: `run`, and making loops. Does not live here: anything that runs on them.
-"""
+"""The event loop: uvloop where there is one. The only importer of uvloop."""
 
 from __future__ import annotations
 

@@ -177,7 +177,8 @@ class Recovery:
                 return None
             options, _, _, steps = read_options(start.options)
             plan = await self.plan_of(start, options.step, steps)
-            missing = self._runner.options.flow.missing(plan) if self._runner.options.flow is not None else []
+            flow = self._runner.options.flow
+            missing = [] if flow is None else flow.missing(plan)
             if not missing:
                 return plan, waiting.records
             waiting.kind, waiting.reason = "callable", "it waits for " + ", ".join(missing[:5])
@@ -230,9 +231,10 @@ class Recovery:
 
     async def plan_of(self, start: ExecutionStarted, step: str | None, steps: bytes | None) -> Plan:
         """The plan that a stored execution began with. Raises what `Flow.plan_of` raises."""
-        if self._runner.options.flow is None:
+        flow = self._runner.options.flow
+        if flow is None:
             raise InvalidOption("a Flow that knows its steps: this executor has none", fix="use Flow(executor=...)")
-        plan: Plan = await self._runner.options.flow.plan_of(start.flow, start.revision, step, steps)
+        plan: Plan = await flow.plan_of(start.flow, start.revision, step, steps)
         return plan
 
     def read_again(self, run: Execution, recoveries: int = 0) -> None:
