@@ -69,6 +69,9 @@ class Flow:
         options: a `FlowOptions` instead of executor, store and context.
     """
 
+    rpc: RpcClient | None
+    pubsub: PubSubClient | None
+
     def __init__(
         self,
         *,
@@ -87,8 +90,7 @@ class Flow:
         options = options or FlowOptions()
         given: dict[str, Any] = {"executor": executor, "store": store, "keep": keep, "context": context}
         self._options = dataclasses.replace(options, **{k: v for k, v in given.items() if v is not None})
-        self.rpc: RpcClient | None = None
-        self.pubsub: PubSubClient | None = None
+        self.rpc = self.pubsub = None
         if rpc is not None or pubsub is not None:
             from flow_core import urls
 

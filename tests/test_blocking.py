@@ -21,6 +21,7 @@ import flow_core
 from flow_core import Status, Step, blocking
 from flow_core.errors import ExecutionAborted, ExecutorStopped, IllegalMove, StepFailed, UnknownFlow
 from flow_core.rpc.memory import MemoryRpcClient
+from tests import blocking_stub
 
 WAIT = 30.0  # seconds until a test that hangs fails; never waited for
 
@@ -64,6 +65,12 @@ def test_every_public_method_has_its_signature_and_docstring_and_is_no_coroutine
     assert inspect.signature(method) == inspect.signature(getattr(original, name))
     assert method.__doc__ == getattr(original, name).__doc__
     assert method.__module__ == "flow_core.blocking"
+
+
+def test_the_types_are_those_of_the_methods() -> None:
+    wanted = blocking_stub.Stub().text()
+    written = blocking_stub.PATH.read_text(encoding="utf-8")
+    assert written == wanted, "blocking.pyi is not what flow-core is: python -m tests.blocking_stub"
 
 
 def test_dir_and_docs_show_what_there_is(flow: Any) -> None:
@@ -111,6 +118,14 @@ def test_clients_and_options_are_passed_through() -> None:
         assert flow.options.context == {"a": 1}
         flow.init(context={"a": 2})
         assert flow.options.context == {"a": 2}
+
+
+def test_changes_are_iterated_without_a_loop(flow: Any) -> None:
+    flow.create_step("f", Step("a", double))
+    changes = flow.changes()
+    threading.Timer(0.05, flow.create_step, ("f", Step("b", double))).start()
+    assert next(changes).revision == 2
+    changes.close()
 
 
 def test_iteration_gives_the_moves_until_the_end(flow: Any) -> None:

@@ -19,7 +19,7 @@ PACKAGE = Path(flow_core.__file__).resolve().parent
 #: An installed wheel has no src/ beside the package.
 CHECKOUT = (PACKAGE.parent / "src").is_dir()
 
-EXTRAS = {"grpc", "http", "nats", "redis", "rabbitmq", "postgres", "crypto", "otel", "prometheus", "cli", "ui", "ray"}
+EXTRAS = {"grpc", "http", "nats", "redis", "rabbitmq", "postgres", "crypto", "otel", "prometheus", "cli"}
 # Optional, or slow and wanted only by those who use it: none of these may come with a bare `import flow_core`.
 LAZY = {
     "aio_pika", "aiohttp", "asyncpg", "cryptography", "cyclopts", "email", "google.protobuf", "grpc", "http.client",

@@ -135,11 +135,13 @@ class RemoteExecution(ExecutionLike):
 
 
 class RemoteExecutor(ExecutorLike):
-    """The executor of a server: look up and control executions by flow and id::
+    """The executor of a server::
 
-    page = await flows.executor.list("checkout", Status.PAUSED)
-    for found in page.items:
-        await flows.executor.resume(found.flow, found.execution)
+        page = await flows.executor.list("checkout", Status.PAUSED)
+        for found in page.items:
+            await flows.executor.resume(found.flow, found.execution)
+
+    It looks up and controls executions by flow and id.
     """
 
     def __init__(self, channel: Channel) -> None:

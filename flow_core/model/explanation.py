@@ -29,9 +29,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Status of an execution and the reasons for it; ``str()`` gives them as lines::
+    """Status of an execution and the reasons for it::
 
-    print(await flow.executor.explain("checkout", execution.id))
+        print(await flow.executor.explain("checkout", execution.id))
+
+    ``str()`` gives the reasons as lines.
     """
 
     flow: str

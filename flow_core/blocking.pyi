@@ -1,0 +1,445 @@
+"""The types of `flow_core.blocking`. Written by ``python -m tests.blocking_stub``: do not edit."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from flow_core.core.plan import Plan
+from flow_core.core.scheduler import Scheduler
+from flow_core.model.explanation import Explanation
+from flow_core.model.options import Author, ExecuteFields, ExecuteOptions, ExecutorFields, ExecutorOptions, FlowFields, FlowOptions
+from flow_core.model.records import Page
+from flow_core.model.revisions import RevisionChange
+from flow_core.model.status import Status
+from flow_core.model.step import Step
+from flow_core.model.store import Store
+from flow_core.model.transition import Transition
+from flow_core.operations.registry import OperationRegistry
+from flow_core.pubsub.base import PubSubClient
+from flow_core.rpc.base import RpcClient
+from flow_core.runtime.commands import Performer
+from flow_core.runtime.context import StepContext
+from flow_core.runtime.durable.journal import ExecutionStore
+from flow_core.runtime.execution import Execution as AsyncExecution
+from flow_core.runtime.executor import Executor as AsyncExecutor
+from flow_core.runtime.observed import ExecutionTracer
+from flow_core.runtime.statistics import ExecutorStatistics
+from types import TracebackType
+from typing import Any, Never, Self, Unpack
+
+__all__ = ["Execution", "Executor", "Flow"]
+
+class Execution:
+    """The handle of one execution, for threads::
+
+        execution = flow.execute("checkout", {"amount": 5}, async_=True)
+        for move in execution:
+            print(move.step, move.status)
+        print(execution.outcome())
+
+    It has the methods of `flow_core.Execution`, blocking. Iterate over it for its transitions.
+    """
+    @property
+    def own_steps(self) -> bytes | None: ...
+    @property
+    def flow(self) -> str:
+        """Name of the flow."""
+    @property
+    def revision(self) -> int:
+        """Revision of the flow that it runs."""
+    @property
+    def status(self) -> Status:
+        """Status of the execution."""
+    @property
+    def error(self) -> BaseException | None:
+        """What decided its end, None while it runs or when it succeeded."""
+    @property
+    def response(self) -> Any:
+        """The result value: the named output, else that of the only sink, else a mapping of the sinks' outputs.
+
+        None while there is none.
+        """
+    def result(self, step: str) -> bytes:
+        """Output of a step as bytes.
+
+        Raises:
+            UnknownStep: the flow has no such step.
+            IllegalMove: the step has not succeeded; the message says what it is.
+        """
+    def step_status_of(self, step: str) -> Status:
+        """Status of a step. Raises `UnknownStep`."""
+    @property
+    def recovered(self) -> tuple[str, ...]:
+        """Ids of the steps whose fallback's output became theirs."""
+    @property
+    def errors(self) -> dict[str, BaseException]:
+        """Last error of each step that failed at least once, and of compensations as ``step.compensation``."""
+    def history(self) -> list[Transition]:
+        """What has happened so far, in order of time: attempts and ends of steps, pauses, and the execution itself."""
+    def note(self, move: Transition) -> None:
+        """Keep a move that the core forgets."""
+    def outcome(self) -> Any:
+        """The result value of an execution that is over; raises what decided its end when it did not succeed."""
+    def wait(self) -> Status:
+        """Wait for the end, however it comes, and return the status. Cancelling the wait leaves the execution alone."""
+    def when_over(self, callback: Callable[[AsyncExecution], None]) -> None:
+        """Call back with this execution once it is over; at once when it is. For thousands without a task each."""
+    def __iter__(self) -> Iterator[Transition]:
+        """Its moves, past ones first, until it is over. Moves within one turn of the loop arrive together."""
+    def listen(self) -> asyncio.Event:
+        """An event that is set whenever it went on, until `unlisten`."""
+    def unlisten(self, changed: asyncio.Event) -> None:
+        """Undo `listen`."""
+    def pause(self) -> None:
+        """No new step starts from now on; running ones finish and are recorded; timers freeze.
+
+        With a store it returns when that is recorded: the pause holds after a crash, too.
+
+        Raises:
+            IllegalMove: it is over already; LeaseLost: another executor has taken it over.
+        """
+    def resume(self) -> None:
+        """Go on after a pause; nothing when it is not paused.
+
+        Raises:
+            IllegalMove: it is over already; LeaseLost: another executor has taken it over.
+        """
+    def abort(self, *, rollback: bool=False, reason: str='aborted') -> None:
+        """End it: no new step starts, coroutines are cancelled, threads get a token, late results are dropped.
+
+        Returns when the cancelled coroutines have ended, or were given up a second later, and compensations (with
+        ``rollback``) are done. Nothing when it is over already.
+        """
+    @property
+    def options(self) -> Any: ...
+    @property
+    def machine(self) -> Any: ...
+    @property
+    def name(self) -> Any: ...
+    @property
+    def parent(self) -> Any: ...
+    @property
+    def caller(self) -> Any: ...
+    @property
+    def past(self) -> Any: ...
+    @property
+    def trace(self) -> Any: ...
+    @property
+    def events(self) -> Any: ...
+    @property
+    def others(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def durable(self) -> bool: ...
+    @property
+    def holds(self) -> int: ...
+    @property
+    def ending(self) -> bool: ...
+    @property
+    def held(self) -> int: ...
+    @property
+    def failure(self) -> BaseException | None: ...
+    @property
+    def scheduler(self) -> Any: ...
+    @property
+    def limit(self) -> int: ...
+    @property
+    def over(self) -> bool: ...
+    @property
+    def finished(self) -> bool: ...
+    @property
+    def intent(self) -> int: ...
+    @property
+    def status_number(self) -> int: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def id_words(self) -> tuple[int, int]: ...
+    @property
+    def span(self) -> tuple[float, float]: ...
+    @property
+    def busy(self) -> bool: ...
+    @property
+    def ready_steps(self) -> list[int]: ...
+    @property
+    def counts(self) -> tuple[int, int, int, int, int]: ...
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def request(self) -> Any: ...
+    @property
+    def doomed(self) -> bool: ...
+
+class Executor:
+    """The executor of a blocking Flow, ``flow.executor``::
+
+        for found in flow.executor.list("checkout", Status.PAUSED).items:
+            flow.executor.resume(found.flow, found.execution)
+
+    It has the methods of `flow_core.Executor`, blocking.
+    """
+    def init(self, **fields: Unpack[ExecutorFields]) -> None:
+        """Change options. Raises `InvalidOption` while executions are under way."""
+    @property
+    def options(self) -> ExecutorOptions:
+        """The options in force."""
+    def adopt(self, flow: Any) -> None:
+        """Let a `Flow` be the one in which child executions find other flows."""
+    @property
+    def flow(self) -> Any:
+        """The `Flow` that finds flows by name for it."""
+    @property
+    def performer(self) -> Performer:
+        """The scheduler's handler."""
+    @property
+    def scheduler(self) -> Scheduler:
+        """The scheduler on the running loop, made when it is first needed.
+
+        Raises:
+            ExecutorStopped: `stop` was called.
+            InvalidOption: it is at home on another loop.
+        """
+    def attach(self, store: ExecutionStore) -> None:
+        """Keep executions in ``store``, which is open, and go on with those that were left unfinished there.
+
+        Raises:
+            StoreError; InvalidOption: executions that live in this process only are under way.
+        """
+    def recover(self) -> int:
+        """Go on with unfinished executions whose owner is gone; returns how many. `attach` and each heartbeat do it."""
+    def rebound(self) -> None:
+        """Callables became known: executions that waited for them go on."""
+    def stop(self, drain: float | None=None) -> None:
+        """Refuse new work, wait up to ``drain`` seconds for what runs, then end the rest, which becomes STOPPED.
+
+        What is paused is not waited for, once nothing of it is under way.
+
+        Args:
+            drain: seconds; the executor's option when None.
+        """
+    def execute(self, steps: Plan | Sequence[Step], request: Any=b'', *, options: ExecuteOptions | None=None, **fields: Unpack[ExecuteFields]) -> Execution:
+        """Execute a plan, or a list of steps.
+
+        Args:
+            steps: a `Plan`, or the steps of a flow without a name.
+            request: input of the roots.
+            options: an `ExecuteOptions`; or give its fields as keywords.
+
+        Returns:
+            the execution; over unless ``async_=True``.
+
+        Raises:
+            ExecutorStopped, ExecutionConflict, MissingInput; what decided the end when it did not succeed.
+        """
+    def admit(self) -> None:
+        """Wait until there is room for another execution. Raises `ExecutorStopped`."""
+    def start(self, plan: Plan, request: Any, options: ExecuteOptions | None=None, caller: StepContext | None=None) -> Execution:
+        """Start an execution without a store and drive it as far as it goes without waiting. Errors as `execute`."""
+    def begin(self, plan: Plan, request: Any, options: ExecuteOptions | None=None, caller: StepContext | None=None, steps: Callable[[], bytes] | None=None) -> Execution:
+        """The same with or without a store: returns when its start is recorded. ``steps`` encodes an own plan's."""
+    def prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int=0) -> Execution:
+        """An execution that is not launched yet."""
+    def remember(self, run: Execution) -> None:
+        """Find an execution by the id that it was given."""
+    def known(self, id: str) -> Execution | None:
+        """The handle of an execution that is live, remembered, or held by somebody; None when there is none."""
+    def launch(self, run: Execution) -> None:
+        """Drive an execution that was prepared as far as it goes."""
+    def finish(self, execution: Execution) -> None:
+        """Wait for the end and raise what decided it, unless it succeeded.
+
+        Cancelling this wait aborts the execution, as cancelling ``await coroutine`` would.
+        """
+    def abandon(self, execution: Execution) -> None:
+        """A caller was cancelled while it waited for an execution: abort it, unless others asked for it, too."""
+    def restart(self, flow: str | None, id: str, step: str | None=None) -> Execution:
+        """Execute a finished execution's request again, on the same revision, as a new execution.
+
+        Args:
+            step: start here, with the recorded outputs of the steps that don't come after it.
+
+        Raises:
+            UnknownExecution, UnknownStep; IllegalMove: it is not over; MissingInput: no record of what ``step`` needs.
+        """
+    def statistics(self) -> ExecutorStatistics:
+        """Counters, as one immutable record."""
+    def table(self) -> Any:
+        """The status table: a NumPy structured array, one row an execution, a zero-copy read-only view."""
+    def find(self, flow: str | None, id: str) -> Execution:
+        """The handle of an execution that is live, remembered, or held by somebody.
+
+        Raises:
+            UnknownExecution: naming the flow it belongs to when that is not ``flow``.
+        """
+    def status(self, flow: str | None, id: str) -> Status:
+        """Status of an execution."""
+    def result(self, flow: str | None, id: str, step: str) -> bytes:
+        """Output of a step, as bytes. See `Execution.result`."""
+    def history(self, flow: str | None, id: str) -> list[Transition]:
+        """What has happened to an execution so far; of one that only the store knows, in UTC seconds."""
+    def export(self, flow: str | None, id: str) -> bytes:
+        """Everything the store has of an execution, as a JSON document. Raises `InvalidOption` without a store."""
+    def wait(self, flow: str | None, id: str) -> Status:
+        """Wait for the end, however it comes."""
+    def ended(self, flow: str | None, id: str) -> Execution:
+        """Wait for the end, however it comes, and return the handle, or its like of one that only the store knows."""
+    def pause(self, flow: str | None, id: str) -> None:
+        """See `Execution.pause`."""
+    def resume(self, flow: str | None, id: str) -> None:
+        """See `Execution.resume`."""
+    def abort(self, flow: str | None, id: str, *, rollback: bool=False) -> None:
+        """See `Execution.abort`. One that can't go on here yet is ended, too, though without a rollback."""
+    def explain(self, flow: str | None, id: str) -> Explanation:
+        """What an execution waits for."""
+    def list(self, flow: str | None=None, status: Status | None=None, *, since: float | None=None, limit: int=100, cursor: str | None=None) -> Page:
+        """Executions, newest first: all that the store has, or without one those that are live or remembered.
+
+        Args:
+            since: only those that started at or after, UTC seconds.
+            limit: of one page.
+            cursor: of the page before.
+        """
+    def trace(self, tracer: ExecutionTracer | None) -> None:
+        """Tell ``tracer`` of each execution that starts from now on, and of its steps; None: nobody any more.
+
+        Raises:
+            InvalidOption: somebody is told already.
+        """
+    def at_stop(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` when the executor has stopped. Returns what takes it back."""
+
+class Flow:
+    """`flow_core.Flow` for threads: the same methods, blocking, callable from any thread; a context manager::
+
+        with Flow(store="sqlite:///flow.db") as flow:
+            flow.create_step("greet", Step("hello", lambda name: f"hello {name}"))
+            print(flow.call("greet", "world"))
+
+    Sync callables of steps run in the executor's ``workers`` threads. One that calls this Flow again holds its thread
+    until that call returns: in nested flows prefer FlowExecuteOperation, which holds none.
+
+    Args:
+        options: those of `flow_core.Flow`.
+
+    Raises:
+        IllegalMove: from every method, in a coroutine step of its own (it would wait for itself) and in a forked child.
+        ExecutorStopped: from every method that has to wait, after `stop`.
+    """
+    def __init__(self, *, executor: AsyncExecutor | None=None, store: str | Store | None=None, keep: int | timedelta | None=None, rpc: str | Mapping[str, str | RpcClient] | RpcClient | None=None, pubsub: str | PubSubClient | None=None, operations: OperationRegistry | None=None, context: Mapping[str, Any] | None=None, options: FlowOptions | None=None, **unknown: Never) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    @property
+    def rpc(self) -> RpcClient | None: ...
+    @property
+    def pubsub(self) -> PubSubClient | None: ...
+    def init(self, **options: Unpack[FlowFields]) -> None:
+        """Change options (executor, store, keep, context). Raises `InvalidOption` while executions are under way."""
+    @property
+    def options(self) -> FlowOptions:
+        """The options in force."""
+    @property
+    def executor(self) -> Executor:
+        """The executor: pause, resume, abort, status, result, list, explain by id."""
+    @property
+    def operations(self) -> OperationRegistry:
+        """The operation types this flow can decode."""
+    def open(self) -> None:
+        """Open the store, read the flows in it, and go on with what is unfinished there. Nothing without a store.
+
+        The first method that needs it does this, and so does ``async with``.
+
+        Raises:
+            ForeignStore, StoreCorrupt, SchemaTooNew, StoreUnavailable: the store was not touched.
+        """
+    def stop(self, drain: float | None=None) -> None:
+        """Stop the executor (see `Executor.stop`), close the clients, then end the thread. Nothing the second time."""
+    def close(self) -> None:
+        """The same as `stop`."""
+    def create_step(self, flow: str, step: Step, *, revision: int | None=None, author: Author | None=None) -> int:
+        """Add a step to a flow, which comes into being with its first step. Returns the new revision.
+
+        With a store: a step that is stored already, unchanged, makes no new revision; it gets its callables.
+
+        Args:
+            revision: the change is only made when the flow is at this revision (compare-and-set).
+            author: whose step it is; None: this host's, with a store. With an author, a step that is there already,
+                unchanged and of the same owner, makes no new revision.
+
+        Raises:
+            InvalidId, InvalidStep, DuplicateStep, CycleError, OutputConflict, RevisionConflict, LimitExceeded; with a
+            store, EncodeError when something of the step can't be stored, and StoreError.
+        """
+    def create_steps(self, flow: str, steps: Iterable[Step], *, revision: int | None=None, author: Author | None=None) -> int:
+        """Add many steps in one revision, all or none. Errors as `create_step`."""
+    def delete_step(self, flow: str, step: str | Step, *, revision: int | None=None, author: Author | None=None) -> int:
+        """Take a step out of a flow. Returns the new revision.
+
+        Raises:
+            UnknownFlow, UnknownStep, OutputConflict, RevisionConflict.
+        """
+    def replace_step(self, flow: str, old: str | Step, new: Step, *, revision: int | None=None, author: Author | None=None) -> int:
+        """Put one step in the place of another, in one revision. Returns it.
+
+        Args:
+            old: an id; or the Step as looked up, which then must be the one registered still.
+
+        Raises:
+            as `create_step` and `delete_step`.
+        """
+    def predicate(self, name: str, function: Callable[[Any], bool]) -> None:
+        """Register what ``when=name`` asks: called with the step's input value, on the loop."""
+    def bind(self, name: str, function: Callable[..., Any]) -> None:
+        """Give local operations that came over the wire, or from the store, their callable in this process."""
+    def lookup(self, flow: str) -> list[Step]:
+        """The steps of a flow, in the order of their registration. Raises `UnknownFlow`."""
+    def unresolved(self, flow: str) -> dict[str, list[str]]:
+        """Ids that steps name and nobody registered yet -> the steps that name them."""
+    def changes(self, flow: str | None=None, *, since: int | None=None) -> Iterator[RevisionChange]:
+        """Changes of one flow or of all from now on, without end; with ``since`` the stored later ones come first."""
+    def past_changes(self, flow: str | None=None) -> list[RevisionChange]:
+        """Every change so far, by flow and revision, as far as a store has them."""
+    def on_change(self, listener: Callable[[RevisionChange], None]) -> Callable[[], None]:
+        """Call ``listener`` with each change as it is made; returns what ends that. It must be quick."""
+    def owners(self, flow: str) -> Mapping[str, str]:
+        """Step -> whose it is, as far as an author or a store told. Raises `UnknownFlow`."""
+    @property
+    def ownership(self) -> Mapping[str, Mapping[str, str]]:
+        """Flow -> step -> whose it is: a view of what this process knows."""
+    def revision(self, flow: str) -> int:
+        """Revision of a flow: the number of changes so far; 0 for one that nobody registered."""
+    def flows(self) -> list[str]:
+        """Names of all flows, sorted."""
+    def plan(self, flow: str, step: str | None=None) -> Plan:
+        """The compiled plan of a flow's current revision. Errors as `Definition.plan`, and `UnknownFlow`."""
+    def to_mermaid(self, flow: str, execution: Execution | None=None) -> str:
+        """The flow as a Mermaid flowchart, coloured by the statuses of ``execution``."""
+    def to_dot(self, flow: str, execution: Execution | None=None) -> str:
+        """The flow as a Graphviz digraph."""
+    def execute(self, flow: str | Sequence[Step], request: Any=b'', options: ExecuteOptions | None=None, **fields: Unpack[ExecuteFields]) -> Execution:
+        """Execute a flow (by name, or a list of steps) and wait for its end.
+
+        Args:
+            flow: a name, or steps.
+            request: input of the roots: bytes, or a value for local operations.
+            options: an `ExecuteOptions`; or give its fields as keywords.
+
+        Returns:
+            the execution, over; with ``async_=True`` its handle as soon as it has started.
+
+        Raises:
+            UnknownFlow, UnknownStep, UnresolvedSteps, MissingInput, ExecutionConflict, ExecutorStopped: before it
+            starts; StepFailed, ExecutionTimeout, ExecutionAborted, ExecutionStopped: when it did not end well, with the
+            handle in ``error.execution``.
+        """
+    def call(self, flow: str | Sequence[Step], request: Any=b'', **fields: Unpack[ExecuteFields]) -> Any:
+        """Execute a flow and return its result value. Errors as `execute`."""
+    def execute_nested(self, flow: str, request: Any, step: str | None, caller: StepContext) -> Execution:
+        """Execute a flow for a step of another execution, with an id of its own; for `StepContext.execute`."""
+    def plan_of(self, flow: str, revision: int, step: str | None, steps: bytes | None) -> Plan:
+        """The plan that a stored execution began with; for the executor.
+
+        Args:
+            steps: encoded, of an execution without a registered flow.
+        """
+    def missing(self, plan: Plan) -> list[str]:
+        """What a plan needs and this process does not have, in words; for the executor."""
