@@ -28,6 +28,7 @@ T = TypeVar("T")
 _HELP = {name: about.help for name, about in names(ClientSettings).items()}
 #: An option that is on or off, and has no ``--no-``.
 Switch = Annotated[bool, Parameter(negative="")]
+JsonSwitch = Annotated[bool, Parameter(negative="", help="print one JSON document")]
 
 
 @Parameter(name="*")
@@ -35,14 +36,15 @@ Switch = Annotated[bool, Parameter(negative="")]
 class Json:
     """The option of commands that ask no server."""
 
-    json: Annotated[bool, Parameter(negative="", help="print one JSON document")] = False
+    json: JsonSwitch = False
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Common(Json):
-    """The options of commands that ask a server; each is also a setting (`ClientSettings`)."""
+class Common:
+    """The options of commands that ask a server; all but ``json`` and ``config`` are settings (`ClientSettings`)."""
 
+    json: JsonSwitch = False
     url: Annotated[str | None, Parameter(help=_HELP["url"])] = None
     key: Annotated[
         str | None, Parameter(help="API key; seen by others in the list of processes: better --key-file")
