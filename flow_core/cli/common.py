@@ -1,7 +1,4 @@
-"""What the commands share: the options of every command, and the way to a server.
-
-Lives here: `Common`, `server`, reading JSON arguments. Does not live here: settings (``flow_core.cli.settings``).
-"""
+"""What the commands share: common options, the connection to a server, and JSON arguments."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """A table that changes in place below the narration: a row a step, a column an execution."""
+    """A table that changes in place below the narration: one row per step, one column per execution."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
