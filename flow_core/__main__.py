@@ -1,4 +1,4 @@
-"""``python -m flow_core``: the command line. Lives here: nothing but the call; the commands are in ``cli/``."""
+"""``python -m flow_core``: the command line."""
 
 import sys
 

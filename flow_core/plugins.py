@@ -1,8 +1,5 @@
 """What installed distributions add to flow-core: operation types, and schemes of clients and stores.
 
-Lives here: `Plugins` (entry points of one group) and `Schemes` (classes by the scheme of a URL). Does not live here:
-who asks (``operations/base.py``, ``rpc/clients.py``, ``urls.py``).
-
 Only names from *code* lead to an import: those of the tables of built-in classes, and entry points that somebody
 installed. A name from a URL or a stored flow merely chooses among them.
 """

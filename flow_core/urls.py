@@ -1,7 +1,4 @@
-"""From what a user writes to what a flow uses: a URL, a mapping of services or a client; a URL or a store.
-
-Lives here: one function a kind. Does not live here: the classes they choose from, and the plug-ins (``plugins.py``).
-"""
+"""Turns what a user writes into what a flow uses: a URL or a mapping of services into clients, a URL into a store."""
 
 from __future__ import annotations
 

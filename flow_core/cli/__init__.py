@@ -1,6 +1,4 @@
-"""The command line: ``python -m flow_core``.
+"""The command line: ``flow-core``, which is also ``python -m flow_core``.
 
-Lives here: ``main`` (arguments, exit codes), ``demo`` and ``checkout`` (the demo and the shop it runs), ``run_file``
-and ``wfformat`` (real workflow graphs), ``screen`` and ``timeline`` (what a terminal shows). Does not live here:
-anything that a program could not do itself with the public names. Nothing here is imported by ``import flow_core``.
+It uses public names only, and nothing here is imported by ``import flow_core``.
 """

@@ -1,15 +1,10 @@
-"""The commands that talk to a server, keep keys, or are one: the `cyclopts` application of all of them.
-
-Lives here: putting the groups together, and how bad arguments end. Does not live here: the commands (``flows.py``,
-``steps.py``, ``executions.py``, ``controls.py``, ``tokens.py``, ``serve.py``), those that need no library
-(``basic.py``).
-"""
+"""The `cyclopts` application: all commands together, and how bad arguments end."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -25,18 +20,14 @@ EPILOGUE = (
 )
 
 
-#: Arguments that argparse reads.
-Anything = Annotated[str, Parameter(allow_leading_hyphen=True, help="see --help of the command")]
-
-
 def build_app() -> App:
     """The application. A new one each time: nothing is global."""
     app = App(
         name="flow-core", help="An embeddable workflow engine.", help_epilogue=EPILOGUE, version=__version__,
-        default_parameter=Parameter(negative_iterable=""), help_format="plaintext",
+        default_parameter=Parameter(negative_iterable=""), help_format="plaintext", suppress_keyboard_interrupt=False,
     )  # fmt: skip
-    for name, line in basic.COMMANDS.items():
-        app.command(_basic(name, line), name=name, help=line)
+    for name, command in basic.COMMANDS.items():
+        app.command(command, name=name, default_parameter=Parameter(negative=""))
     for group in (serve, flows, steps, executions, controls, tokens):
         group.register(app)
 
@@ -51,16 +42,6 @@ def build_app() -> App:
 
     app.command(completion)
     return app
-
-
-def _basic(name: str, help: str) -> Callable[..., int]:
-    """For help and completion: `main` sends these commands to argparse before this is asked."""
-
-    def command(*arguments: Anything) -> int:
-        return basic.run_basic([name, *arguments])
-
-    command.__doc__ = help
-    return command
 
 
 def run_app(arguments: Sequence[str]) -> int:

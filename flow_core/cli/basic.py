@@ -1,101 +1,147 @@
-"""The commands that need no library: ``demo``, ``run`` and ``doctor``; their arguments, by `argparse`.
+"""The commands that need no other library: ``demo``, ``doctor`` and ``run``.
 
-Lives here: that parser and the calls. Does not live here: what the commands do; the other commands (``app.py``).
+What a command takes is told once, by the signature and the docstring of its function. cyclopts reads them like those of
+the other commands. Where the extra ``cli`` is not installed, `run_basic` reads the same ones with argparse, so that the
+demo and the health check work in a bare installation.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self, get_args
 
 from flow_core import __version__
 from flow_core.cli.codes import FAILED, OK
 
-__all__ = ["COMMANDS", "build_parser", "run_basic"]
+__all__ = ["COMMANDS", "run_basic"]
 
-#: Name -> what it does, in a line.
-COMMANDS = {
-    "demo": "a shop: late services, retries, rollback",
-    "doctor": "look whether a store is sound, or a server takes work",
-    "run": "execute a WfFormat 1.5 file",
-}
 #: What comes with the extra, for those who don't have it.
-MORE = "with pip install 'flow-core[cli,grpc]': serve, flows, step, exec, ls, status, explain, token ..."
+MORE: Final = "with pip install 'flow-core[cli,grpc]': serve, flows, step, exec, ls, status, explain, token ..."
 
 
-def positive(text: str) -> float:
-    """A number above 0, for argparse."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        raise argparse.ArgumentTypeError(f"a number above 0 is needed, not {text!r}")
-    return number
+class PositiveNumber(float):
+    """A number above 0. Both parsers call it with the text of an argument, and name it in their complaints."""
+
+    def __new__(cls, text: str | float) -> Self:
+        number = super().__new__(cls, text)
+        if not (math.isfinite(number) and number > 0):
+            raise ValueError(f"a number above 0 is needed, not {text}")
+        return number
 
 
-def count(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is needed, not {text!r}")
-    return number
+class PositiveCount(int):
+    """A whole number above 0."""
+
+    def __new__(cls, text: str | int) -> Self:
+        number = super().__new__(cls, text)
+        if number < 1:
+            raise ValueError(f"a whole number above 0 is needed, not {text}")
+        return number
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of these commands."""
-    parser = argparse.ArgumentParser(prog="flow-core", description="An embeddable workflow engine.", epilog=MORE)
-    parser.add_argument("--version", action="version", version=f"flow-core {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    demo = commands.add_parser("demo", help=COMMANDS["demo"], description=DEMO)
-    demo.add_argument("--seed", type=int, default=7, help="of the services' latencies (default: %(default)s)")
-    demo.add_argument("--speed", type=positive, default=1.0, help="2 is twice as fast (default: %(default)g)")
-    demo.add_argument("--plain", action="store_true", help="lines of text, no live table")
-    demo.add_argument("--crash", action="store_true", help="another story: a process is killed, another one goes on")
-    doctor = commands.add_parser("doctor", help=COMMANDS["doctor"], description=DOCTOR)
-    doctor.add_argument("url", metavar="URL", help="sqlite:///flow.db, postgresql://..., grpc://host:port")
-    doctor.add_argument("--json", action="store_true", help="print what was found as one JSON object")
-    run = commands.add_parser("run", help=COMMANDS["run"], description=RUN)
-    run.add_argument("file", metavar="FILE", help="WfFormat 1.5 JSON, as in the WfInstances collection")
-    run.add_argument("--speedup", type=positive, default=100.0, help="seconds / this (default: %(default)g)")
-    run.add_argument("--concurrency", type=count, help="most steps at the same time (default: no limit)")
-    run.add_argument("--json", action="store_true", help="print the figures as one JSON object")
-    run.add_argument("--quiet", action="store_true", help="no progress bar")
-    return parser
+ONE: Final = PositiveNumber(1)
+HUNDRED: Final = PositiveNumber(100)
 
 
-DEMO = "Runs a checkout flow of local, rpc and pubsub steps inside this process; takes about six seconds."
-DOCTOR = (
-    "Checks a store of executions and says what is in it; opening it creates or migrates it. Of a server, asks whether "
-    "it takes work. Exit code 1: damaged, or not serving."
-)
-RUN = "Executes a recorded workflow: each task becomes a step that sleeps its runtime / SPEEDUP."
+def demo(*, seed: int = 7, speed: PositiveNumber = ONE, plain: bool = False, crash: bool = False) -> int:
+    """Show a shop at work: late services, retries, rollback. Takes about six seconds.
 
-
-def run_basic(arguments: Sequence[str]) -> int:
-    """Run one of these commands; its exit code. Raises `FlowError`, and SystemExit 2 for bad arguments."""
-    asked = build_parser().parse_args(arguments)
-    if asked.command == "doctor":
-        from flow_core.cli.doctor import doctor
-        from flow_core.cli.health import doctor_of_server, is_server
-
-        if is_server(asked.url):
-            return FAILED if doctor_of_server(asked.url, as_json=asked.json) else OK
-        return FAILED if doctor(asked.url, as_json=asked.json) else OK
-    if asked.command == "demo" and asked.crash:
+    Args:
+        seed: of the services' latencies
+        speed: 2 is twice as fast
+        plain: lines of text, no live table
+        crash: another story: a process is killed, and another one finishes its order
+    """
+    if crash:
         from flow_core.demo.crash import crash_demo
 
         return OK if crash_demo() == 1 else FAILED
-    if asked.command == "demo":
-        from flow_core.demo.demo import demo
+    from flow_core.demo.demo import demo as tell
 
-        demo(seed=asked.seed, speed=asked.speed, plain=asked.plain)
-        return OK
+    tell(seed=seed, speed=speed, plain=plain)
+    return OK
+
+
+def doctor(url: str, /, *, json: bool = False) -> int:
+    """Check whether a store is sound, or whether a server takes work.
+
+    Opening a store creates or migrates it. Exit code 1: damaged, or not serving.
+
+    Args:
+        url: sqlite:///flow.db, postgresql://..., grpc://host:port
+        json: print what was found as one JSON object
+    """
+    from flow_core.cli.health import doctor_of_server, is_server
+    from flow_core.cli.store_doctor import doctor_of_store
+
+    examine = doctor_of_server if is_server(url) else doctor_of_store
+    return FAILED if examine(url, as_json=json) else OK
+
+
+def run(
+    file: str,
+    /,
+    *,
+    speedup: PositiveNumber = HUNDRED,
+    concurrency: PositiveCount | None = None,
+    json: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Execute a recorded workflow (WfFormat 1.5): each task becomes a step that sleeps its runtime / SPEEDUP.
+
+    Args:
+        file: WfFormat 1.5 JSON, as in the WfInstances collection
+        speedup: seconds of the recording per second
+        concurrency: most steps at the same time; all that can run when left out
+        json: print the figures as one JSON object
+        quiet: no progress bar
+    """
     from flow_core.demo.run_file import run_file
 
-    run_file(asked.file, speedup=asked.speedup, concurrency=asked.concurrency, as_json=asked.json, quiet=asked.quiet)
+    run_file(file, speedup=speedup, concurrency=concurrency, as_json=json, quiet=quiet)
     return OK
+
+
+#: Name -> command.
+COMMANDS: Final[dict[str, Callable[..., int]]] = {"demo": demo, "doctor": doctor, "run": run}
+
+
+def run_basic(arguments: Sequence[str]) -> int:
+    """Run one of these commands without cyclopts; its exit code.
+
+    Raises:
+        FlowError: what the command raises; SystemExit 2 for bad arguments.
+    """
+    parser = argparse.ArgumentParser(prog="flow-core", description="An embeddable workflow engine.", epilog=MORE)
+    parser.add_argument("--version", action="version", version=f"flow-core {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, function in COMMANDS.items():
+        text = inspect.getdoc(function) or ""
+        lines = dict(re.findall(r"^    (\w+): (.+)$", text, re.MULTILINE))
+        command = commands.add_parser(name, help=text.splitlines()[0], description=text.split("\n\nArgs")[0])
+        for parameter in _parameters(function):
+            _add(command, parameter, lines[parameter.name])
+    asked = vars(parser.parse_args(arguments))
+    function = COMMANDS[asked.pop("command")]
+    first = [asked.pop(one.name) for one in _parameters(function) if one.kind is one.POSITIONAL_ONLY]
+    return function(*first, **asked)
+
+
+def _parameters(function: Callable[..., int]) -> list[inspect.Parameter]:
+    return list(inspect.signature(function, eval_str=True).parameters.values())
+
+
+def _add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, help: str) -> None:
+    """A parameter of a function as an argument of the command line."""
+    kind: Any = next(iter(get_args(parameter.annotation)), parameter.annotation)
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        parser.add_argument(parameter.name, metavar=parameter.name.upper(), type=kind, help=help)
+    elif kind is bool:
+        parser.add_argument(f"--{parameter.name}", action="store_true", help=help)
+    else:
+        shown = "" if parameter.default is None else " (default: %(default)s)"
+        parser.add_argument(f"--{parameter.name}", type=kind, default=parameter.default, help=help + shown)

@@ -1,7 +1,4 @@
-"""Exit codes, and which error means which. The table in ``docs/cli.md`` is this one.
-
-Lives here: the numbers and `code_of`. Does not live here: what is printed (``output.py``).
-"""
+"""Exit codes, and which error means which. The table in ``docs/cli.md`` is this one."""
 
 from __future__ import annotations
 

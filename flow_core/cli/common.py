@@ -1,7 +1,4 @@
-"""What the commands share: the options of every command, and the way to a server.
-
-Lives here: `Common`, `server`, reading JSON arguments. Does not live here: settings (``flow_core.cli.settings``).
-"""
+"""What the commands share: common options, the connection to a server, and JSON arguments."""
 
 from __future__ import annotations
 
@@ -28,6 +25,7 @@ T = TypeVar("T")
 _HELP = {name: about.help for name, about in names(ClientSettings).items()}
 #: An option that is on or off, and has no ``--no-``.
 Switch = Annotated[bool, Parameter(negative="")]
+JsonSwitch = Annotated[bool, Parameter(negative="", help="print one JSON document")]
 
 
 @Parameter(name="*")
@@ -35,14 +33,15 @@ Switch = Annotated[bool, Parameter(negative="")]
 class Json:
     """The option of commands that ask no server."""
 
-    json: Annotated[bool, Parameter(negative="", help="print one JSON document")] = False
+    json: JsonSwitch = False
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Common(Json):
-    """The options of commands that ask a server; each is also a setting (`ClientSettings`)."""
+class Common:
+    """The options of commands that ask a server; all but ``json`` and ``config`` are settings (`ClientSettings`)."""
 
+    json: JsonSwitch = False
     url: Annotated[str | None, Parameter(help=_HELP["url"])] = None
     key: Annotated[
         str | None, Parameter(help="API key; seen by others in the list of processes: better --key-file")

@@ -1,7 +1,4 @@
-"""``flow-core pause``, ``resume``, ``abort``, ``restart``: what an execution is told.
-
-Lives here: those commands. Does not live here: starting and looking (``executions.py``).
-"""
+"""``flow-core pause``, ``resume``, ``abort``, ``restart``: control an execution."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""``flow-core exec``, ``ls``, ``status``, ``result``, ``history``, ``explain``: start executions and look into them.
-
-Lives here: those commands. Does not live here: controlling executions (``controls.py``), reading a store
-(``local.py``).
-"""
+"""``flow-core exec``, ``ls``, ``status``, ``result``, ``history``, ``explain``: start executions and look into them."""
 
 from __future__ import annotations
 

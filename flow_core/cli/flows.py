@@ -1,7 +1,4 @@
-"""``flow-core flows``: the definitions.
-
-Lives here: ``ls`` and ``show``. Does not live here: changing them (``steps.py``), the diagrams (`Flow.to_mermaid`).
-"""
+"""``flow-core flows``: list and show flows."""
 
 from __future__ import annotations
 

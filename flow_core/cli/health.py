@@ -1,8 +1,4 @@
-"""``flow-core doctor grpc://...``: does a server take work? For health checks of containers and for people.
-
-Lives here: gRPC's health protocol, asked once, with the settings of a client. Does not live here: stores
-(``doctor.py``).
-"""
+"""``flow-core doctor grpc://...``: does a server take work? For health checks of containers and for people."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""``flow-core``, which is also ``python -m flow_core``: which half of the command line is asked, and how it ends.
-
-Lives here: `main`. Does not live here: the commands that need no library (``basic.py``), the others (``app.py``), the
-numbers (``codes.py``).
-"""
+"""``flow-core``, which is also ``python -m flow_core``: runs a command and turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from flow_core import FlowError
-from flow_core.cli.basic import COMMANDS, run_basic
+from flow_core.cli.basic import run_basic
 from flow_core.cli.codes import FAILED, INTERRUPTED, USAGE, code_of
 from flow_core.cli.output import complain
 from flow_core.demo.wfformat import BadFile
@@ -46,8 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
-    if given[:1] and given[0] in COMMANDS:
-        return run_basic(given)
     if find_spec("cyclopts") is None or find_spec("rich") is None:
         if given[:1] and given[0] in OTHERS:
             raise ImportError(f"{given[0]} needs more libraries: pip install 'flow-core[cli,grpc]'")
@@ -57,7 +51,7 @@ def _run(given: list[str]) -> int:
     return run_app(given)
 
 
-#: The first words of the commands of ``app.py``.
+#: The commands that need the extra.
 OTHERS = (
     "abort", "completion", "exec", "explain", "flows", "history", "ls", "pause", "restart", "result", "resume", "serve",
     "status", "step", "token",

@@ -1,8 +1,6 @@
 """What a command prints: one JSON document with ``--json``, else a table or lines.
 
-Names, errors and results come from strangers: what a terminal would take for a command of its own is shown instead.
-
-Lives here: `emit`, tables, times, errors. Does not live here: live screens (``screen.py``).
+Names, errors and results come from strangers: characters that a terminal would obey are shown as text instead.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""``flow-core serve``: a flow as a network service, from settings alone.
-
-Lives here: making the flow, the guard and the server of the settings, and the life of the process: SIGTERM drains.
-Does not live here: the settings (``flow_core.cli.settings``), the server.
-"""
+"""``flow-core serve``: a flow as a network service, from settings alone. SIGTERM drains it."""
 
 from __future__ import annotations
 

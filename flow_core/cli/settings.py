@@ -4,8 +4,6 @@ An argument goes before ``FLOW_CORE_*`` in the environment, which goes before ``
 ``pyproject.toml`` (or the whole of the nearest ``flow-core.toml``) at or above the current folder. The server's
 settings are those of ``[tool.flow-core.serve]`` and ``FLOW_CORE_SERVE_*``. Every place knows the same names; a name
 that is not known is an error, as a typing mistake in ``client_ca`` would otherwise open a door.
-
-Lives here: `ClientSettings`, `ServeSettings` and `load`. Does not live here: what is made of them (``cli/``).
 """
 
 from __future__ import annotations

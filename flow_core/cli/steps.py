@@ -1,6 +1,5 @@
 """``flow-core step``: add, replace and remove steps while everything runs.
 
-Lives here: those commands, and steps from options or from a file. Does not live here: looking at them (``flows.py``).
 A file holds steps in the JSON form of ``flow.proto``: one, a list, or ``{"steps": [...]}``.
 """
 
@@ -25,7 +24,7 @@ __all__ = ["register", "steps_of_file"]
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What a step is made of, as options."""
+    """The parts of a step, as options of a command."""
 
     service: Annotated[str | None, Parameter(help="it calls this service ...")] = None
     endpoint: Annotated[str | None, Parameter(help="... and this endpoint of it")] = None

@@ -1,7 +1,4 @@
-"""``flow-core token``: the API keys in a server's file. No server is asked: who can write the file may.
-
-Lives here: ``new``, ``ls`` and ``rm``. Does not live here: the keys and the file (``flow_core.service``).
-"""
+"""``flow-core token``: the API keys in a server's file. No server is asked: whoever can write the file may."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`AesGcmCodec`: payloads that only those who have the key can read, or change unnoticed.
-
-Lives here: the envelope, and choosing the key. Does not live here: the cipher (``cryptography``) and keeping keys (the
-caller's: a file, the environment, a key service).
+"""`AesGcmCodec`: payloads that nobody without the key can read, or change without being noticed.
 
 The envelope: one byte of version (1), one byte of length and the key's id in ASCII, 12 random bytes of nonce, then
 ciphertext and tag as AES-256-GCM gives them (NIST SP 800-38D). Version and id are authenticated with the rest.
@@ -39,7 +36,12 @@ Keys = bytes | Mapping[str, bytes] | Callable[[str], bytes]
 
 
 class AesGcmCodec(Codec[T]):
-    """Encrypts what another codec writes.
+    """Encrypts what another codec writes, and decrypts it again.
+
+    Example::
+
+        codec = AesGcmCodec({"2026": new_key, "2025": old_key}, current="2026")
+        rpc = EncodedRpcClient(client, codec)
 
     Args:
         keys: 32 bytes; or ids -> keys of 32 bytes; or a callable that gives the key of an id, and raises LookupError

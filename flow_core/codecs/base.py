@@ -1,7 +1,6 @@
 """`Codec`, and those for bytes, JSON and protobuf messages.
 
-Lives here: what turns a value into the bytes of a payload and back. Does not live here: encryption (``aes.py``). There
-is no codec that finds a class by a name in the data: the receiver says what it expects.
+No codec finds a class by a name in the data: the receiver says what it expects.
 """
 
 from __future__ import annotations
@@ -21,6 +20,12 @@ class Codec(ABC, Generic[T]):
     """Turns values into payloads and back. Codecs hold no state of a message and may be shared by threads.
 
     Both methods raise `PayloadError`, which is never retried.
+
+    Example::
+
+        codec = AesGcmCodec(key, inner=JsonCodec())
+        payload = codec.encode({"card": "4111"})
+        order = codec.decode(payload)
     """
 
     #: MIME type of what `encode` gives.
@@ -39,7 +44,7 @@ class Codec(ABC, Generic[T]):
 
 
 class BytesCodec(Codec[bytes]):
-    """Bytes are bytes."""
+    """Leaves bytes as they are."""
 
     def encode(self, value: bytes) -> bytes:
         """``value``, when it is bytes within the limit."""
@@ -51,7 +56,7 @@ class BytesCodec(Codec[bytes]):
 
 
 class JsonCodec(Codec[Any]):
-    """JSON by orjson. Stricter than the engine: what is no JSON is an error, and empty bytes are none."""
+    """JSON by orjson. Stricter than the engine: whatever is not JSON is an error, empty bytes included."""
 
     content_type = "application/json"
 

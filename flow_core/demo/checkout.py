@@ -1,8 +1,4 @@
-"""The shop of the demo: services that don't know one another, each registering its own steps of one flow, "checkout".
-
-Lives here: the services, as a program of yours would have them, except that they all live in this process. Does not
-live here: the story that is told with them (``demo.py``).
-"""
+"""The shop of the demo: services that don't know one another, each registering its own steps of one flow."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
-"""``python -m flow_core demo --crash``: a process that is killed in the middle of an order, and one that finishes it.
+"""``flow-core demo --crash``: a process that is killed in the middle of an order, and one that finishes it.
 
 The order's effects go to a ledger, a file that stands for the outside world: each line names the process, the step and
 the idempotency key. The first process kills itself with SIGKILL after it has charged the card and before that could be
 recorded; so the second one charges again, under the same key, and repeats nothing else.
-
-Lives here: both processes and what is told of them. Does not live here: the other demo (``demo.py``).
 """
 
 from __future__ import annotations

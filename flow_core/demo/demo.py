@@ -1,8 +1,4 @@
-"""``python -m flow_core demo``: two orders at a shop whose services come late, fail, and undo what they did.
-
-Lives here: the story, and what is shown of it. Does not live here: the shop (``checkout.py``), drawing (``screen.py``,
-``timeline.py``).
-"""
+"""``flow-core demo``: two orders at a shop whose services come late, fail, and undo what they did."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""``python -m flow_core run FILE``: a recorded workflow, executed again.
-
-Lives here: tasks to steps that sleep, the figures, their printing. Does not live here: reading the file
-(``wfformat.py``), the progress bar (``screen.py``).
-"""
+"""``flow-core run FILE``: executes a recorded workflow again."""
 
 from __future__ import annotations
 

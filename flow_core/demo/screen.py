@@ -1,8 +1,4 @@
-"""What a terminal shows while something runs: lines of text anywhere, live tables and bars where rich is installed.
-
-Lives here: `Screen` (narration and moves of steps), `ProgressBar`, each plain and with rich. Does not live here: what
-is shown. rich is imported only when it is going to be used.
-"""
+"""What a terminal shows while something runs: lines of text anywhere, live tables and bars where rich is installed."""
 
 from __future__ import annotations
 
@@ -33,39 +29,53 @@ def can_be_live(stream: TextIO) -> bool:
 # --- a story with moving steps -------------------------------------------------------------------------------------
 
 
-class Screen:
-    """Lines of text, in the order of what happens. A context manager."""
+class Screen(Protocol):
+    """Where a story is told: narration, and the steps that move. A context manager."""
+
+    def say(self, text: str = "") -> None:
+        """Narration."""
+
+    def moved(self, name: str, step: str, status: Status, attempt: int, seconds: float) -> None:
+        """A step of the execution ``name`` moved, so many seconds after its start."""
+
+    def finish(self) -> None:
+        """Nothing moves any more; there may still be something to say."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class PlainScreen:
+    """Lines of text, in the order of what happens."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
     def say(self, text: str = "") -> None:
-        """Narration."""
         print(text, file=self.stream, flush=True)
 
     def moved(self, name: str, step: str, status: Status, attempt: int, seconds: float) -> None:
-        """A step of the execution ``name`` moved, so many seconds after its start."""
         again = f" (attempt {attempt})" if attempt > 1 else ""
         self.say(f"  {name} {seconds:6.2f} s  {step:<16} {status.name.lower()}{again}")
 
     def finish(self) -> None:
-        """Nothing moves any more; there may still be something to say."""
+        pass
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.finish()
+        pass
 
 
-class LiveScreen(Screen):
-    """A table that changes in place below the narration: a row a step, a column an execution."""
+class LiveScreen:
+    """A table that changes in place below the narration: one row per step, one column per execution."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        super().__init__(stream)
         self._console = Console(file=stream, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False)
         self._cells: dict[str, dict[str, str]] = {}
@@ -95,13 +105,16 @@ class LiveScreen(Screen):
         self._live.start()
         return self
 
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
     def finish(self) -> None:
         self._live.stop()
 
 
 def screen(stream: TextIO, *, plain: bool = False) -> Screen:
     """The screen that ``stream`` can show."""
-    return LiveScreen(stream) if can_be_live(stream) and not plain else Screen(stream)
+    return LiveScreen(stream) if can_be_live(stream) and not plain else PlainScreen(stream)
 
 
 # --- a bar ---------------------------------------------------------------------------------------------------------

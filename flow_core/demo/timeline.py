@@ -1,7 +1,4 @@
-"""What happened to an execution as a chart of bars, one line a step.
-
-Lives here: transitions to text. Does not live here: where they come from (`Execution.history`, or iterating over one).
-"""
+"""Draws the transitions of an execution as a chart of bars, one line per step."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
-"""Reading WfFormat 1.5: recorded executions of real workflows, as JSON.
+"""Reads WfFormat 1.5: recorded executions of real workflows, as JSON.
 
 Source of the format: https://github.com/wfcommons/WfFormat, version 1.5. Of all it holds, an order and a runtime for
 each task are read: ``workflow.specification.tasks[]`` (id, parents, children) and ``workflow.execution.tasks[]`` (id,
-runtimeInSeconds).
-
-Lives here: the checks, each naming the place in the file. Does not live here: executing (``run_file.py``).
+runtimeInSeconds). Each complaint names the place in the file.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ LONGEST: Final = 240
 
 
 class BadFile(FlowError):
-    """The file is not what it should be; the message names the file, the place in it, and how to mend it."""
+    """The file is not valid WfFormat; the message names the file, the place in it, and how to fix it."""
 
     code = "bad_file"
 

@@ -1,9 +1,4 @@
-"""`Operation`, the thing a step does, and `LocalOperation`, the one that calls Python.
-
-Lives here: the base that every operation implements, and the wrapper of plain callables, because `Step` accepts those.
-Does not live here: operations that reach for networks or other flows (``operations/``), or the wire form's details
-(``proto/encoding.py``).
-"""
+"""`Operation`, the thing a step does, and `LocalOperation`, the one that calls Python."""
 
 from __future__ import annotations
 
@@ -19,10 +14,20 @@ __all__ = ["LocalOperation", "Operation", "required_field"]
 
 
 class Operation(ABC):
-    """What a step does with its input.
+    """What a step does with its input. Subclass it for an operation of your own.
 
     A subclass sets `type` (its name in the registry and on the wire), implements `execute`, and `fields` / `load` for
     what it needs beyond name and options. Operations are values: equal when name, fields and options are.
+
+    Example::
+
+        class Shout(Operation):
+            type = "shout"
+
+            async def execute(self, ctx, data: bytes) -> bytes:
+                return data.upper()
+
+        Step("shout", Shout("hello"))
     """
 
     type: ClassVar[str]
@@ -87,6 +92,11 @@ class LocalOperation(Operation):
 
     On the wire only the name travels: the process that decodes it binds the name to its own callable with
     ``flow.bind(name, function)`` — code is never imported by a stored name.
+
+    Example::
+
+        Step("total", lambda order: sum(order["prices"]))   # a Step wraps a callable by itself
+        Step("total", LocalOperation(total, name="total"))  # with a name of your own
 
     Raises:
         InvalidStep: ``function`` is not callable, or asks for more than two positional arguments.

@@ -1,7 +1,4 @@
-"""`Address`: a server's URL, checked once, whose password never gets into an error, a log or a repr.
-
-Lives here: parsing and hiding. Does not live here: names and what they resolve to.
-"""
+"""`Address`: a server's URL, checked once, whose password never gets into an error, a log or a repr."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ LOCAL: Final = frozenset({"unix"})
 
 
 class Address:
-    """Where a server is.
+    """The URL of a server, checked, with its secrets hidden from everybody but the client library.
 
     Args:
         url: ``scheme://user:password@host:port/...``. With ``several``, more of them after commas.

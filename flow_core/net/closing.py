@@ -1,8 +1,4 @@
-"""`Client`: the life of a client, the same for calls to services and for messages.
-
-Lives here: being closed once, by hand or at the end of an ``async with``. Does not live here: what a client does
-meanwhile, and what it says when it is asked too late (``rpc/base.py``, ``pubsub/base.py``).
-"""
+"""`Client`: closing, the same for clients that call services and for clients of message brokers."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ __all__ = ["Client", "Closing"]
 
 
 class Closing(ABC):
-    """An async context manager that is closed at the end."""
+    """Something to close: by `close`, or at the end of an ``async with``."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -30,7 +26,7 @@ class Closing(ABC):
 
 
 class Client(Closing):
-    """Serves one event loop until it is closed. A subclass calls ``super().__init__()`` and looks at ``_closed``."""
+    """A client of one event loop, closed once. A subclass calls ``super().__init__()`` and looks at ``_closed``."""
 
     def __init__(self) -> None:
         self._closed = False

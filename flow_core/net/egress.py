@@ -1,11 +1,9 @@
 """Where calls may go: the spelling of targets, and the addresses that are refused when others name them.
 
-Lives here: `Target` (a URL taken apart), `Targets` (the allow-list), and the table of addresses that are not of the
-public internet. Does not live here: looking names up (``rpc/resolve.py``) and connecting; this module only decides.
-
 A target that your own code names is trusted: no `Targets`, no checks. One that others registered goes through three
-gates, all of which must let it pass: its name, its port, and *every* address that its name has. The connection is then
-made to the addresses that were checked, so that a name which changes its mind in between changes nothing.
+checks and has to pass all of them: its name, its port, and *every* address that its name has. The connection is then
+made to the addresses that were checked, so a name that changes its addresses in between changes nothing. Nothing is
+looked up or connected here; this module only decides.
 """
 
 from __future__ import annotations
@@ -79,7 +77,7 @@ _NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL taken apart: canonical ``host``, ``port`` and ``path``. It holds no secrets and may be printed."""
+    """A target's URL in parts: canonical ``host``, ``port`` and ``path``. It holds no secrets and may be printed."""
 
     scheme: str
     host: str
@@ -179,7 +177,12 @@ def _number(part: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Where targets that others named may lie.
+    """The allow-list for targets whose URLs come from others: which hosts, networks and ports may be called.
+
+    Example::
+
+        Targets(hosts=["*.shop.example"], ports=[443])   # public addresses of these names only
+        Targets(networks=["10.1.0.0/16"], public=False)  # our own network, and nothing else
 
     Args:
         hosts: patterns of names and addresses (``"*.shop.example"``, ``"inventory"``); None: any.

@@ -1,8 +1,5 @@
 """`NatsConnection`: what rpc and pubsub need of a NATS server: send, send and know, ask, subscribe.
 
-Lives here: the connection over nats-py and the answers that come back to this process. Does not live here: what
-messages mean (``rpc/nats.py``, ``pubsub/nats.py``).
-
 nats-py's own reconnecting is off: it keeps messages back in silence and lets waits for answers run into their timeouts.
 `Connection` connects again instead, and waits end at once when a connection is lost. All answers come to one inbox per
 client (subscription ``_INBOX.<random>.>``), each on a subject of its own below it; nothing is subscribed per message.
@@ -61,7 +58,7 @@ class NatsSubscription:
 
 @dataclass(slots=True, eq=False)
 class _Wait:
-    """Somebody waits for what the server says about ``subject``."""
+    """A caller that waits for the server's answer about ``subject``."""
 
     subject: str
     future: asyncio.Future[Any]

@@ -1,7 +1,6 @@
-"""Looking up a target's name, and checking every address that it has.
+"""Looks up the name of a target, and checks every address that it has.
 
-Lives here: the look-up for targets that go through a `Targets`. Does not live here: the decision (``targets.py``), and
-the look-ups of trusted targets, which the libraries do themselves.
+Only targets that go through a `Targets` are looked up here; for trusted ones the libraries do it themselves.
 """
 
 from __future__ import annotations

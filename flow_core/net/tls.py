@@ -1,8 +1,4 @@
-"""`Tls`: whom a client trusts, and with what it proves who it is.
-
-Lives here: the files' names and reading them. Does not live here: their use (``grpc.py``, ``http.py``). Only names are
-kept: no key is in a repr, a log or an error.
-"""
+"""`Tls`: whom a client trusts, and how it proves who it is."""
 
 from __future__ import annotations
 
@@ -17,7 +13,11 @@ __all__ = ["Tls"]
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """TLS of a client.
+    """The TLS files of a client. Only their names are kept: no key is in a repr, a log or an error.
+
+    Example::
+
+        GrpcRpcClient("grpcs://payment:443", tls=Tls(ca="ca.pem", cert="client.pem", key="client.key"))
 
     Args:
         ca: PEM file of the authorities that are trusted; None: those that the library or system trusts.

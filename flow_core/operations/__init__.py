@@ -1,8 +1,4 @@
-"""The operations that come with flow-core, and the registry that finds them by type.
-
-Lives here: one file per operation, and ``base`` with `OperationRegistry`. Does not live here: the `Operation` base
-class (``operation.py``, because `Step` needs it) or the clients that operations call (``rpc/``, ``pubsub/``).
-"""
+"""The operations that come with flow-core, and the registry that finds them by type."""
 
 from flow_core.model.operation import LocalOperation
 from flow_core.operations.client_call import ClientCallOperation

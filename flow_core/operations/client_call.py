@@ -15,10 +15,14 @@ __all__ = ["ClientCallOperation"]
 
 
 class ClientCallOperation(Operation):
-    """Sends the step's input to ``service``/``endpoint`` and takes the reply as output.
+    """Calls an endpoint of a service: the step's input is the request, the reply is its output.
 
     The call carries the headers that identify the attempt (``flow-idempotency-key`` stays the same over all attempts),
     the trace context where there is one, and the time that is left.
+
+    Example::
+
+        Step("charge", ClientCallOperation("payment", "charge"), after="reserve", retry=3)
 
     Raises:
         InvalidStep: ``service`` or ``endpoint`` is no str, empty, longer than 255, or has spaces.

@@ -18,6 +18,11 @@ _BOOLS: Final = {"true": True, "false": False}
 class ClientPublishOperation(Operation):
     """Publishes the step's input to ``topic``.
 
+    Example::
+
+        Step("announce", ClientPublishOperation("orders.placed"), after="receipt")
+        Step("check", ClientPublishOperation("fraud.checks", reply=True), timeout=10)
+
     Args:
         topic: where to.
         reply: wait for one reply, which is the output. Each attempt waits on a subject of its own (header

@@ -11,7 +11,12 @@ __all__ = ["EmptyOperation"]
 
 
 class EmptyOperation(Operation):
-    """Does nothing: its output is its input. A place for others to run after."""
+    """Does nothing: its output is its input. Other steps can run after it, as a common start or end.
+
+    Example::
+
+        Step("ready", EmptyOperation(), after=["stock", "payment"])
+    """
 
     type = "empty_operation"
     __slots__ = ()

@@ -14,6 +14,10 @@ __all__ = ["FlowExecuteOperation"]
 class FlowExecuteOperation(Operation):
     """Executes ``flow`` with the step's input as its request; the result is the output.
 
+    Example::
+
+        Step("ship", FlowExecuteOperation("shipping"), after="charge")
+
     Args:
         flow: name of the flow.
         step: start there: that step and its descendants only. This is how a parked rollback flow is reached.

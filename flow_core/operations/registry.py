@@ -1,8 +1,6 @@
-"""`OperationRegistry`: which class stands behind an operation type.
+"""`OperationRegistry`: the class behind each operation type.
 
-Lives here: the registry, the built-in types, and the checks that the operations share. Does not live here: the wire
-form (``proto/encoding.py``), finding plug-ins (``plugins.py``). There is no global registry: two flows of
-one process may know different operations.
+There is no global registry: two flows of one process may know different operations.
 """
 
 from __future__ import annotations
@@ -31,10 +29,14 @@ C = TypeVar("C", bound=type[Operation])
 
 
 class OperationRegistry:
-    """Operation types by name: those built in, those registered here, and those of installed plug-ins.
+    """Finds operation classes by their type: those built in, those registered here, and those of installed plug-ins.
 
     A plug-in is an entry point of the group ``flow_core.operations`` whose name is the operation's type. It is imported
     when its type is first asked for, and only it: a broken plug-in hurts nobody who does not use it.
+
+    Example::
+
+        flow.operations.register(Shout)  # now steps with a Shout can be stored, and read again
     """
 
     def __init__(self) -> None:

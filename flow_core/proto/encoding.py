@@ -1,8 +1,6 @@
 """Steps and operations as protobuf messages, and back, losing nothing.
 
-Lives here: one encoder and one decoder per message of ``flow.proto``. What can't be written raises `EncodeError`; what
-can't be understood raises `DecodeError` with the path of the field. Does not live here: which operation types exist
-(the registry that is passed in), the JSON of context values (``exact.py``), or the form of payloads (``codec.py``).
+What can't be written raises `EncodeError`; what can't be understood raises `DecodeError` with the path of the field.
 """
 
 from __future__ import annotations
@@ -50,7 +48,7 @@ M = TypeVar("M", bound="Message")
 
 
 class OperationDecoder(Protocol):
-    """What decoding needs of a registry."""
+    """The part of an `OperationRegistry` that decoding needs."""
 
     def decode(self, message: pb.Operation) -> Operation:
         """Make the operation that ``message`` describes."""

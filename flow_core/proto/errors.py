@@ -1,7 +1,5 @@
 """Errors over the wire: the gRPC status of each, the `ErrorInfo` that carries it, and the same error at the other end.
 
-Lives here: the table of statuses, and both directions. Does not live here: the errors (``flow_core.errors``).
-
 A class never travels, only its stable code; what is not an error of flow-core arrives as `RecordedError`.
 """
 

@@ -1,7 +1,6 @@
 """JSON that reads back as exactly what was written, or is refused: the form of context values.
 
-Lives here: the strict writer and its reader. Does not live here: the lenient codec of payloads (``codec.py``), where a
-tuple may become a list.
+Payloads are less strict (``model/payload.py``): there a tuple may become a list.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The methods of the service, as one table: the server, the client, the tests and the docs are drawn from it.
-
-Lives here: name, messages, streams and repeatability of each method of ``flow.proto``. Does not live here: who may
-call it (``roles.py``), what it does (``flows.py``, ``executions.py``, ``many.py``, ``serving.py``, ``watching.py``).
-"""
+"""The methods of the service, as one table: the server, the client, the tests and the docs are drawn from it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Where in a protobuf message the bytes go wrong.
+"""Finds the place in a protobuf message where the bytes go wrong.
 
-Lives here: a reader of the wire format that walks bytes beside a message descriptor and names the first place that is
-not as the schema says. It runs only after protobuf has refused the bytes, because protobuf does not say where. Does
-not live here: parsing (protobuf does that). Format: https://protobuf.dev/programming-guides/encoding/.
+A reader of the wire format walks the bytes beside a message descriptor and names the first place that is not as the
+schema says. It runs only after protobuf has refused the bytes, because protobuf does not say where.
+Format: https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations

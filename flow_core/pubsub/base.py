@@ -1,8 +1,7 @@
 """`PubSubClient`: what a client of a message broker promises.
 
-Lives here: what is the same for all clients: checks, timeouts, request/reply, the mapping of errors, counting, running
-handlers. A new client implements `_publish`, `_subscribe`, and where its broker needs it `_listen` and `_close`. Does
-not live here: retries (the engine's), how a client is closed (``flow_core.net.closing``).
+A new client implements `_publish`, `_subscribe`, and where its broker needs it `_listen` and `_close`. It does not
+retry: the engine does, and both together would multiply.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class PubSubStatistics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Message:
-    """One message, as a handler gets it: ``topic``, ``data``, and read-only ``headers``."""
+    """A message, as a handler gets it: ``topic``, ``data``, and read-only ``headers``."""
 
     topic: str
     data: bytes
@@ -78,7 +77,7 @@ Settle = Callable[[bool], Awaitable[None]]
 
 
 class Subscription(Closing):
-    """The messages of one topic go to one handler until this is closed. An async context manager.
+    """Gives the messages of one topic to one handler until it is closed. An async context manager.
 
     Each message runs in a task of its own with the context variables of the one who subscribed: handlers of one
     subscription may overlap, they start in the order of the messages.
@@ -121,9 +120,15 @@ class Subscription(Closing):
 
 
 class PubSubClient(Client):
-    """Publishes and receives messages. One client serves one event loop; an async context manager, or `close` it.
+    """Publishes and receives messages. One client serves one event loop; use it in ``async with``, or `close` it.
 
     Closing it refuses new messages, ends waiting requests with `Unavailable`, and cancels handlers.
+
+    Example::
+
+        async with NatsPubSubClient("nats://broker:4222") as client:
+            await client.subscribe("orders.placed", print)
+            await client.publish("orders.placed", b"{}")
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,4 @@
-"""`MemoryPubSubClient`: a broker inside the process, for tests, demos and embedding.
-
-Lives here: the table of subscriptions and the routing, by equal topic. Does not live here: what all clients share
-(``base.py``).
-"""
+"""`MemoryPubSubClient`: a broker inside the process, for tests, demos and embedding."""
 
 from __future__ import annotations
 
@@ -15,7 +11,13 @@ __all__ = ["MemoryPubSubClient"]
 
 
 class MemoryPubSubClient(PubSubClient):
-    """Gives each message to every subscription of its topic. Nothing is kept for those that subscribe later."""
+    """Gives each message to every subscription of its topic. Nothing is kept for those that subscribe later.
+
+    Example::
+
+        broker = MemoryPubSubClient()
+        flow = Flow(pubsub=broker)
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,8 +1,5 @@
 """`NatsPubSubClient`: messages over NATS, with or without JetStream.
 
-Lives here: which NATS message stands for what. Does not live here: the connection (``links/nats.py``), what all clients
-share (``base.py``).
-
 A topic is a subject; `subscribe` also takes patterns (``orders.*``, ``orders.>``). What a confirmation means:
 
 * core NATS: the server has the message and knows somebody who listens to it now. Nothing is kept.
@@ -38,7 +35,11 @@ RESERVED: Final = "$"
 
 
 class NatsPubSubClient(PubSubClient):
-    """Publishes to and receives from NATS.
+    """Publishes to NATS and receives from it, with or without JetStream.
+
+    Example::
+
+        flow = Flow(pubsub=NatsPubSubClient("nats://broker:4222", stream="ORDERS"))
 
     Args:
         url: ``nats://host:4222``, ``nats://user:password@host``, ``tls://...``; more servers after commas. Connected on

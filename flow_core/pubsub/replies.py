@@ -1,8 +1,4 @@
-"""`Replies`: who waits for a reply on which subject, and what became of the replies that nobody waits for.
-
-Lives here: the table and its counters; sans-IO except for the future handed out. Does not live here: how a reply gets
-to this process (each client's own).
-"""
+"""`Replies`: who waits for a reply on which subject, and what became of the replies that nobody waits for."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ REMEMBERED: Final = 10_000
 
 
 class Replies:
-    """Subjects that a reply is awaited on, and the last ones where it no longer is."""
+    """The subjects on which replies are awaited, and the last ones on which they no longer are."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, asyncio.Future[bytes]] = {}

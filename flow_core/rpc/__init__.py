@@ -1,8 +1,6 @@
 """Calls to services: the contract of clients, and the one that stays inside the process.
 
-Lives here: ``base`` (the contract), ``memory``, one file per network client (imported when it is used), and
-``clients``, which knows where each service is. Does not live here: the operation that calls
-(``operations/client_call.py``).
+The clients of networks (``grpc``, ``http``, ``nats``) are imported by those who use them.
 """
 
 from flow_core.net.tls import Tls

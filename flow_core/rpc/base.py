@@ -1,8 +1,6 @@
 """`RpcClient`: what a client for calls to services promises.
 
-Lives here: everything that is the same for all clients: checks, the timeout, the mapping of errors, counting. A new
-client implements `_call` and `_close`. Does not live here: retries (the engine's; a client that retries too would
-multiply them), how a client is closed (``flow_core.net.closing``).
+A new client implements `_call` and `_close`. It does not retry: the engine does, and both together would multiply.
 """
 
 from __future__ import annotations
@@ -34,9 +32,14 @@ class RpcStatistics:
 
 
 class RpcClient(Client):
-    """Calls endpoints of services. One client serves one event loop; use it as an async context manager or `close` it.
+    """Calls endpoints of services. One client serves one event loop; use it in ``async with``, or `close` it.
 
     A subclass calls ``super().__init__()`` and implements `_call`, raising `Unavailable` when nobody answers.
+
+    Example::
+
+        async with GrpcRpcClient("grpc://payment:50051") as client:
+            reply = await client.call("payment", "charge", b"{}", timeout=5)
     """
 
     #: Whether the constructor takes ``targets=`` (`flow_core.net.egress.Targets`) and only connects to checked

@@ -1,8 +1,4 @@
-"""`EncodedRpcClient`: calls whose payloads are translated on the way, for instance encrypted.
-
-Lives here: the wrapper. Does not live here: codecs (``flow_core.codecs``); anything with ``encode`` and ``decode`` from
-bytes to bytes will do.
-"""
+"""`EncodedRpcClient`: calls whose payloads are translated on the way, for instance encrypted."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ __all__ = ["EncodedRpcClient"]
 
 
 class PayloadCodec(Protocol):
-    """From bytes to bytes; raises `PayloadError`."""
+    """A codec from bytes to bytes; it raises `PayloadError`."""
 
     def encode(self, value: bytes, /) -> bytes:
         """What is sent for a request."""

@@ -1,8 +1,5 @@
 """`GrpcRpcClient`: calls over gRPC, with payloads as they are.
 
-Lives here: the channel, deadlines and metadata, and the table of statuses. Does not live here: retries (the engine's;
-gRPC's own are switched off), messages of protobuf (``flow_core.codecs``).
-
 What a status becomes::
 
     UNAVAILABLE          Unavailable     retried
@@ -23,7 +20,7 @@ What a status becomes::
     UNIMPLEMENTED        NotServed       never
 
 The trailer ``grpc-retry-pushback-ms`` (gRFC A6) goes before the table: a number is the ``retry_after`` of the error,
-one that is negative or none makes it `Rejected`.
+one that is negative or none makes it `Rejected`. gRPC's own retries are off: the engine retries.
 """
 
 from __future__ import annotations
@@ -95,7 +92,7 @@ _DEFAULTS: Final[dict[str, int | str]] = {
 
 
 class _Link:
-    """A channel, and how many calls are on it."""
+    """A channel of gRPC, and how many calls are on it."""
 
     __slots__ = ("addresses", "busy", "channel", "methods", "retired", "silent")
 
@@ -110,6 +107,10 @@ class _Link:
 
 class GrpcRpcClient(RpcClient):
     """Calls ``/service/endpoint`` of one target, as a unary call whose messages are the payloads.
+
+    Example::
+
+        flow = Flow(rpc=GrpcRpcClient("grpc://inventory:50051/shop.v1.Inventory"))
 
     Args:
         url: ``grpc://host:port``, or ``grpcs://host:port`` with TLS. A path names the service of all calls, in place

@@ -1,8 +1,4 @@
-"""Headers on the wire: what every network client checks before it sends.
-
-Lives here: the rules that HTTP fields and gRPC metadata share, and the name of the header that carries the time left.
-Does not live here: which headers a call has (``ctx.headers()`` and ``flow_core.model.trace_context``).
-"""
+"""Headers on the wire: what every network client checks before it sends."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ _KEY: Final = re.compile(r"[0-9a-z_.-]{1,255}").fullmatch
 
 
 class HeaderRules:
-    """What one client may send.
+    """Checks the headers of calls against what the protocol reserves and allows.
 
     Args:
         reserved: keys that belong to the protocol; one that ends with ``-`` stands for all that begin with it, one that

@@ -1,8 +1,5 @@
 """`HttpRpcClient`: calls as POST requests.
 
-Lives here: the pool of connections, URLs, and the table of statuses. Does not live here: retries (the engine's),
-cookies, proxies from the environment, redirects: none of these is followed or kept.
-
 What a status becomes::
 
     200 to 299      the reply
@@ -13,7 +10,8 @@ What a status becomes::
     502, 503        Unavailable   retried
     other 5xx       AdapterError  retried
 
-``Retry-After``, in seconds or as a date, is the ``retry_after`` of the error.
+``Retry-After``, in seconds or as a date, is the ``retry_after`` of the error. Redirects are not followed; cookies and
+proxies from the environment are ignored.
 """
 
 from __future__ import annotations
@@ -62,6 +60,10 @@ _FIELD: Final = re.compile(r"\{(\w*)\}")
 
 class HttpRpcClient(RpcClient):
     """Calls ``url/service/endpoint`` with POST; the request is the body, and so is the reply.
+
+    Example::
+
+        flow = Flow(rpc=HttpRpcClient("https://payment.example", headers={"authorization": "Bearer ..."}))
 
     Args:
         url: ``http://host:port/path`` or ``https://``; what the calls' own path is added to.

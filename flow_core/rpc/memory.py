@@ -1,7 +1,4 @@
-"""`MemoryRpcClient`: calls to handlers in the same process, for tests, demos and embedding.
-
-Lives here: the table of handlers and the call. Does not live here: what all clients share (``base.py``).
-"""
+"""`MemoryRpcClient`: calls to handlers in the same process, for tests, demos and embedding."""
 
 from __future__ import annotations
 
@@ -19,7 +16,14 @@ Handler = Callable[[bytes, Mapping[str, str]], bytes | Awaitable[bytes]]
 
 
 class MemoryRpcClient(RpcClient):
-    """Calls handlers registered with `serve`. They come and go while flows run, as services do."""
+    """Calls handlers in this process, registered with `serve`. They may come and go while flows run, as services do.
+
+    Example::
+
+        client = MemoryRpcClient()
+        client.serve("payment", "charge", lambda data, headers: b"paid")
+        flow = Flow(rpc=client)
+    """
 
     def __init__(self) -> None:
         super().__init__()

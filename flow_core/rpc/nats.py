@@ -1,7 +1,5 @@
 """`NatsRpcClient`: calls over NATS request/reply, and the other end of them.
 
-Lives here: subjects, headers and how errors travel. Does not live here: the connection (``links/nats.py``), retries.
-
 A call of ``service``/``endpoint`` is a request on the subject ``<prefix>service.endpoint``. Any NATS program can serve
 or call, with these headers:
 
@@ -61,7 +59,13 @@ class ServiceError(Exception):
 
 
 class NatsRpcClient(RpcClient):
-    """Calls services over NATS, and serves.
+    """Calls services over NATS, and serves endpoints to others.
+
+    Example::
+
+        network = NatsRpcClient("nats://broker:4222")
+        await network.serve("mail", "confirm", confirm)  # in the service
+        flow = Flow(rpc=network)                         # in the process that calls it
 
     Args:
         url: ``nats://host:4222``, ``nats://user:password@host``, ``tls://...``; more servers after commas. Connected on

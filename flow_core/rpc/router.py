@@ -1,8 +1,4 @@
-"""`Clients`: which service is called where, each target through one client that all its services share.
-
-Lives here: the schemes of URLs that lead to a client, and the routing. Does not live here: the clients, connecting
-(each does that with its first call), backoff (theirs, too).
-"""
+"""`Clients`: which service is called where, each target through one client that all its services share."""
 
 from __future__ import annotations
 
@@ -65,10 +61,14 @@ class _Shared:
 
 
 class Clients(RpcClient):
-    """Calls each service where its URL says: ``Clients({"inventory": "grpc://10.0.0.7:50051", "payment": "http://…"})``.
+    """Calls each service at the URL that it was registered with.
 
     Services of the same URL share one client, and so its connections. They may be registered and withdrawn while flows
     run. Closing this closes every client.
+
+    Example::
+
+        flow = Flow(rpc=Clients({"inventory": "grpc://10.0.0.7:50051", "payment": "https://payment.example"}))
 
     Args:
         services: name -> URL, or a client that is made already (which is closed with the others). They are trusted.

@@ -11,7 +11,7 @@ import pytest
 from flow_core import Status
 from flow_core.cli.main import main
 from flow_core.demo.demo import Demo
-from flow_core.demo.screen import LiveScreen, Screen
+from flow_core.demo.screen import LiveScreen, PlainScreen
 from tests.aio import run_virtual
 
 
@@ -19,7 +19,7 @@ def story(seed: int) -> str:
     told = io.StringIO()
 
     async def tell() -> None:
-        with Screen(told) as screen:
+        with PlainScreen(told) as screen:
             await Demo(seed, 1.0, screen).tell()
 
     run_virtual(tell(), threads=True)

@@ -1,8 +1,5 @@
 """`RabbitMqPubSubClient`: messages through a RabbitMQ exchange.
 
-Lives here: which message, queue and property stands for what. Does not live here: connection and confirmations
-(``rabbitmq_wire.py``), what all clients share (``base.py``).
-
 A topic is a routing key of one exchange of type topic, so `subscribe` also takes patterns (``orders.*``, ``orders.#``).
 A confirmation means that a queue has the message; a durable queue has it on disk then, as messages are persistent.
 A message that no queue takes is unroutable, which is an error when it was to be confirmed.
@@ -34,7 +31,11 @@ DEFAULT_EXCHANGE: Final = "amq.topic"
 
 
 class RabbitMqPubSubClient(PubSubClient):
-    """Publishes to and receives from RabbitMQ.
+    """Publishes to RabbitMQ and receives from it.
+
+    Example::
+
+        flow = Flow(pubsub=RabbitMqPubSubClient("amqp://user:password@broker/", exchange="orders"))
 
     Args:
         url: ``amqp://user:password@host:5672/vhost``, ``amqps://...``. Connected on first use, and again after a loss,

@@ -1,7 +1,5 @@
 """How messages reach RabbitMQ: a connection with a channel for what goes and one for what comes.
 
-Lives here: opening, and sending with confirmation. Does not live here: which message stands for what (``rabbitmq.py``).
-
 aio-pika's robust connections are not used: they hold back work while they reconnect, `Connection` answers at once.
 """
 

@@ -1,8 +1,5 @@
 """`RedisPubSubClient`: messages in Redis streams.
 
-Lives here: which entry stands for what. Does not live here: how commands get to Redis (``redis_wire.py``) and entries
-from it (``redis_reader.py``), what all clients share (``base.py``).
-
 A topic is a stream: the key is ``prefix`` + topic, an entry has the fields ``data`` and, where there are any,
 ``headers`` (a JSON object). A confirmation means that Redis has stored the entry (as safely as its ``appendfsync``
 says) and with ``replicas`` that so many replicas have it, too; the receipt is the entry's id. **A stream keeps messages
@@ -46,7 +43,11 @@ OVERHEAD: Final = 256
 
 
 class RedisPubSubClient(PubSubClient):
-    """Publishes to and receives from Redis streams.
+    """Publishes to Redis streams and receives from them.
+
+    Example::
+
+        flow = Flow(pubsub=RedisPubSubClient("redis://broker:6379/0", maxlen=100_000))
 
     Args:
         url: ``redis://:password@host:6379/0``, ``rediss://...`` (TLS) or ``unix:///path``. Connected on first use, and

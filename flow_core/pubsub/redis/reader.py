@@ -1,7 +1,4 @@
-"""`Reader`: waits for new entries of Redis streams, and hands them on in order.
-
-Lives here: positions, groups, and reading on after a loss. Does not live here: what an entry means (``redis.py``).
-"""
+"""`Reader`: waits for new entries of Redis streams, and hands them on in order."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Where a server may listen: on loopback as it likes, elsewhere only when callers have to prove who they are.
-
-Lives here: `check_binding`. Does not live here: what counts as loopback (``net/loopback.py``),
-listening (``server.py``).
-"""
+"""Where a server may listen: anywhere on loopback; on other addresses only with authentication."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""`Guard`: who calls, and may they? Asked by every handler of the service before it does anything.
-
-Lives here: the question (`Guard`, `Principal`) and the answer of a server without authentication (`OpenGuard`). Does
-not live here: keys and certificates (``auth.py``), the decision (``roles.py``), rates and quotas (``limits.py``).
-"""
+"""`Guard`: who calls, and may they? Every handler of the service asks it before it does anything."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ __all__ = ["Guard", "OpenGuard", "Principal"]
 
 
 class Principal(NamedTuple):
-    """Who calls.
+    """Who calls, and in which role.
 
     Attributes:
         name: what is written into the audit log; the owner of what it registers.
@@ -26,7 +22,7 @@ class Principal(NamedTuple):
 
 
 class Guard(Protocol):
-    """What the handlers ask."""
+    """Decides for each call of the service who makes it and whether it is allowed."""
 
     #: Whether callers have to prove who they are. Without it, nothing but loopback is served.
     authenticates: ClassVar[bool]
@@ -64,7 +60,7 @@ class Guard(Protocol):
 
 
 class OpenGuard:
-    """Everybody may do everything, as the principal ``local``. For loopback only."""
+    """Lets everybody do everything, as the principal ``local``. For loopback only."""
 
     authenticates: ClassVar[bool] = False
 

@@ -1,8 +1,4 @@
-"""`KeyFile`: the file of a `KeyRing`. Whoever can write it can make itself admin, so it belongs to the server alone.
-
-Lives here: reading it again when it changed, changing it atomically, and refusing one that others can get at. Does not
-live here: what is in it (``keys.py``).
-"""
+"""`KeyFile`: the file of a `KeyRing`. Whoever can write it can make itself admin, so it belongs to the server alone."""
 
 from __future__ import annotations
 
@@ -31,7 +27,12 @@ log = logging.getLogger(__name__)
 
 
 class KeyFile:
-    """Keys in a file.
+    """The API keys of a server in a file, read again when it changes.
+
+    Example::
+
+        keys = KeyFile("/etc/flow-core/keys.json")
+        server = FlowServer(flow, guard=KeyGuard(keys), tls=ServerTls("cert.pem", "key.pem"))
 
     Args:
         path: of the file. It may not exist yet: then there are no keys.

@@ -1,10 +1,7 @@
-"""`KeyGuard`: who calls, by API key, by certificate (mTLS) or by both; and whether it may.
+"""`KeyGuard`: authenticates callers by API key, by certificate (mTLS) or by both, and decides what they may do.
 
 A caller without a valid key learns nothing: whether the key is unknown, wrong, expired or revoked, the text is the same
-and so is the work that was done for it. Failures are counted by peer and answered ever later.
-
-Lives here: reading the credentials of a call, and putting together who (``keys.py``), may it (``roles.py``), whose
-(``requests.py``) and how much (``limits.py``). Does not live here: TLS itself (``tls.py``).
+and so is the work that was done for it. Failures are counted by peer, and each further one is answered later.
 """
 
 from __future__ import annotations
@@ -38,7 +35,11 @@ log = logging.getLogger(__name__)
 
 
 class KeyGuard:
-    """Lets in who has a key, or a certificate that stands for a principal. A `Guard`.
+    """Lets in callers who have a key, or a certificate that stands for a principal. A `Guard`.
+
+    Example::
+
+        server = FlowServer(flow, guard=KeyGuard(KeyFile("keys.json"), limits=Limits(rate=100)))
 
     Args:
         keys: the file of keys; None: certificates only.

@@ -3,9 +3,6 @@
 A key is ``fc_<id>_<secret>``: the id (12 hex digits, no secret) is for look-up, for logs and for `KeyRing.revoke`; the
 secret is 32 random bytes in base64url. The file holds the SHA-256 of the whole key. A slow hash would add nothing: it
 protects what people choose, and nobody guesses 256 random bits.
-
-Lives here: `Key`, `KeyRing` (a set of keys: look-up, new, rotated, revoked) and the text of the file. Does not live
-here: reading and writing the file (``key_file.py``), what a caller may do (``roles.py``).
 """
 
 from __future__ import annotations
@@ -41,7 +38,7 @@ NO_HASH: Final = "0" * 64
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is kept of a key. There is no secret in it.
+    """What is kept of an API key: its hash, whose it is, and how long it is valid.
 
     Attributes:
         id: of the key, for look-up.

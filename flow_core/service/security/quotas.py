@@ -1,9 +1,4 @@
-"""How much one principal may ask for, and how often an unknown one may fail.
-
-Lives here: `Limits` (the numbers), `Meter` (what principals used up of them) and `Strikes` (failed attempts of peers).
-Does not live here: the size of a message, which gRPC itself holds before it reads one (``server.py``); limits of one
-executor (`ExecutorOptions`).
-"""
+"""How much one principal may ask for, and how often an unknown one may fail."""
 
 from __future__ import annotations
 
@@ -53,7 +48,7 @@ class Limits:
 
 
 class TokenBucket:
-    """``burst`` tokens, refilled at ``rate`` a second. It may owe some, which is how waiting times come about."""
+    """Holds up to ``burst`` tokens, refilled at ``rate`` a second. Its balance may be negative: a waiting time."""
 
     __slots__ = ("_at", "_tokens", "burst", "rate")
 
@@ -89,7 +84,7 @@ class TokenBucket:
 
 
 class Meter:
-    """What principals used up.
+    """Counts what each principal has used of its limits.
 
     Args:
         limits: of each principal.
@@ -171,7 +166,7 @@ LOOK_AGAIN: Final = 0.1
 
 
 class _Used:
-    """What one principal used."""
+    """What one principal has used."""
 
     __slots__ = ("executions", "look_again", "requests", "steps")
 
@@ -191,7 +186,7 @@ def _lives(ref: weakref.ref[Any]) -> bool:
 
 
 class Strikes:
-    """Failed attempts by peer: the first few are answered at once, further ones with growing delay.
+    """Slows down peers that fail to authenticate: the first few attempts are answered at once, further ones ever later.
 
     Who proves who it is is never slowed, whatever others at the same address do.
 

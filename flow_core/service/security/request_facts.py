@@ -1,7 +1,6 @@
 """What a request is about, as far as authorisation and quotas care.
 
-Lives here: reading the messages of ``flow.proto``. Does not live here: what follows from it (``roles.py``,
-``limits.py``). A request comes from a stranger: nothing here trusts a field to be set.
+A request comes from a stranger: nothing here trusts a field to be set.
 """
 
 from __future__ import annotations

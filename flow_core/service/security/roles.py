@@ -4,9 +4,6 @@ The roles: a ``viewer`` reads; an ``operator`` also starts and controls executio
 whoever owns the steps; an ``admin`` may also act under the name of another service. A ``service`` offers endpoints: it
 registers, replaces and deletes what it owns itself, serves under its own name, starts executions and waits for those
 whose id it knows; it lists nothing, controls nothing, and reads no records of what others executed.
-
-Lives here: the table and `decide`, pure functions of names. Does not live here: who the caller is (``auth.py``), whose
-the step is (``requests.py``, and the handlers, which know the catalog).
 """
 
 from __future__ import annotations

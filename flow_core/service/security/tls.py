@@ -1,10 +1,7 @@
 """TLS of the server: certificate, key, and the authorities whose clients are let in (mTLS). Reloaded when they change.
 
-Lives here: reading the files, checking that they fit together, making gRPC's credentials of them. Does not live here:
-for whom a client's certificate stands (``auth.py``), TLS of a client (`flow_core.rpc.Tls`).
-
-A certificate that is renewed on the disk is used from the next connection on; connections that are open stay. Files
-that do not fit together (one of two is written already) are left alone until they do, with an error in the log.
+A certificate that is renewed on the disk is used from the next connection on; connections that are open stay. While the
+files do not fit together (one of two is written already), the old ones stay in use, with an error in the log.
 """
 
 from __future__ import annotations
@@ -25,7 +22,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """The files. Only names are kept: no key is in a repr, a log or an error.
+    """The TLS files of a server. Only their names are kept: no key is in a repr, a log or an error.
+
+    Example::
+
+        server = FlowServer(flow, address="0.0.0.0:50051", guard=guard, tls=ServerTls("cert.pem", "key.pem"))
 
     Args:
         cert, key: PEM files: the server's certificate with its chain, and its key.
@@ -74,7 +75,7 @@ class ServerTls:
 
 
 class Reloader:
-    """gRPC asks it at each handshake, from a thread of its own: None for no change."""
+    """Gives gRPC the new certificate once the files have changed. gRPC asks at each handshake, from its own thread."""
 
     def __init__(self, tls: ServerTls) -> None:
         self._tls = tls

@@ -1,8 +1,5 @@
 """From bytes to handlers: how one call of the service runs, whatever its method.
 
-Lives here: parsing, asking the guard, refusing while draining, turning errors into statuses. Does not live here: the
-handlers, and the server that they belong to (``server.py``).
-
 A stranger's bytes are parsed here and not by gRPC, which would answer INTERNAL to bytes that are no message.
 """
 
@@ -110,7 +107,7 @@ def _both_ways(
 
 
 class _GoneError(Exception):
-    """The other end has gone: nobody is there to hear of an error."""
+    """The client has hung up: nobody is left to be told of an error."""
 
 
 async def _write(context: Context, reply: Any) -> None:

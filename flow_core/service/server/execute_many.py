@@ -2,8 +2,6 @@
 
 Most executions of short flows are over when they have started. They cost no task, no future and no turn of the loop
 here: the stream is read, the core is called, and the reply is written into the batch that goes out next.
-
-Lives here: one such stream. Does not live here: one execution at a time (``executions.py``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The methods about executions: start, wait, ask, control.
-
-Lives here: messages in, calls of `Flow` and `Executor`, messages out. Does not live here: many at once (``many.py``),
-streams of moves (``watching.py``).
-"""
+"""The methods about executions: start, wait, ask, control."""
 
 from __future__ import annotations
 
@@ -29,7 +25,7 @@ STATUSES: Final = frozenset(int(status) for status in Status)
 
 
 class ExecutionMethods:
-    """See the module. Each takes who calls, and the message."""
+    """The methods about executions. Each takes the caller and the request, and returns the reply."""
 
     def __init__(self, server: ServerContext) -> None:
         self._server = server

@@ -1,8 +1,4 @@
-"""The methods about definitions: create, delete, replace, look up, audit log, heartbeats.
-
-Lives here: messages in, calls of `Flow`, messages out. Does not live here: what a change may do (``catalog.py``),
-streams (``watching.py``, ``serve_stream.py``), the encoding of looked-up steps (``lookups.py``).
-"""
+"""The methods about definitions: create, delete, replace, look up, audit log, heartbeats."""
 
 from __future__ import annotations
 
@@ -26,7 +22,7 @@ MOST_STEPS: Final = 10_000
 
 
 class FlowMethods:
-    """See the module. Each takes who calls, and the message."""
+    """The methods about definitions. Each takes the caller and the request, and returns the reply."""
 
     def __init__(self, server: ServerContext) -> None:
         self._server = server

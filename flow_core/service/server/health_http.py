@@ -1,11 +1,4 @@
-"""`Operations`: ``/healthz``, ``/readyz`` and ``/metrics`` over plain HTTP, for supervisors and Prometheus.
-
-In a thread of its own, so that a loop that is stuck shows: ``/healthz`` asks the loop, and waits a moment for its
-answer. Reads only, and knows no keys: whoever reaches the address may ask.
-
-Lives here: those three pages. Does not live here: gRPC health (``server.py``), the metrics
-(``flow_core.telemetry.prometheus``).
-"""
+"""`Operations`: ``/healthz``, ``/readyz`` and ``/metrics`` over plain HTTP, for supervisors and Prometheus."""
 
 from __future__ import annotations
 
@@ -44,7 +37,15 @@ class _Threads(socketserver.ThreadingMixIn, WSGIServer):
 
 
 class Operations:
-    """See the module. `start` it on the server's loop; `stop` it.
+    """Serves ``/healthz``, ``/readyz`` and ``/metrics`` over plain HTTP. `start` it on the server's loop; `stop` it.
+
+    It runs in a thread of its own, so that a loop that is stuck shows: ``/healthz`` asks the loop, and waits a moment
+    for its answer. It only reads, and knows no keys: whoever reaches the address may ask.
+
+    Example::
+
+        pages = Operations(server, "127.0.0.1:9464")
+        pages.start()
 
     Args:
         server: whose health it is.

@@ -1,10 +1,6 @@
 """`Lookups`: the replies to Lookup, put together from steps that are encoded once.
 
-A flow of ten thousand steps is a message of a megabyte, and changes by a step at a time: what did not change is not
-encoded again, and a change costs as much as its own steps.
-
-Lives here: the frames of the wire format (https://protobuf.dev/programming-guides/encoding/) and their cache. Does not
-live here: the encoding of a step (``proto/encoding.py``).
+Frames of the wire format: https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
@@ -55,7 +51,11 @@ class _Flow:
 
 
 class Lookups:
-    """See the module."""
+    """Puts together the replies to Lookup, from steps that are encoded once.
+
+    A flow of ten thousand steps is a message of a megabyte, and changes by a step at a time: what did not change is not
+    encoded again, and a change costs as much as its own steps.
+    """
 
     def __init__(self, server: ServerContext) -> None:
         self._server = server

@@ -1,8 +1,4 @@
-"""`FlowServer`: a flow as a network service over gRPC.
-
-Lives here: the life of the server: binding, starting, readiness, draining, stopping. Does not live here: what the
-methods do, the security (``guard.py`` and what it names), how a call runs (``wire.py``).
-"""
+"""`FlowServer`: a flow as a network service over gRPC."""
 
 from __future__ import annotations
 
@@ -59,7 +55,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # of grpc, which
 
 
 class FlowServer:
-    """Serves a flow to strangers. An async context manager::
+    """Serves a flow over the network. An async context manager::
 
         async with Flow(store="sqlite:///flow.db", rpc=WorkerRouter()) as flow, FlowServer(flow) as server:
             print(server.address)

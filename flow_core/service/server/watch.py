@@ -1,7 +1,4 @@
-"""The streams that tell what happens: changes of flows and owners, moves of an execution.
-
-Lives here: those two. Does not live here: what is kept of the past (``ledger.py``).
-"""
+"""The streams that tell what happens: changes of flows and owners, transitions of an execution."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ MOST_WAITING: Final = 10_000
 
 
 class WatchMethods:
-    """See the module."""
+    """The methods that stream changes of flows, and the transitions of an execution."""
 
     def __init__(self, server: ServerContext) -> None:
         self._server = server

@@ -1,7 +1,4 @@
-"""``python -m flow_core doctor URL``: is a store sound, and what is in it?
-
-Lives here: the questions and how the answers are shown. Does not live here: the checks themselves (`Store.check`).
-"""
+"""``flow-core doctor sqlite://...``: is a store sound, and what is in it?"""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Any
 from flow_core import run
 from flow_core.urls import store as store_of
 
-__all__ = ["doctor"]
+__all__ = ["doctor_of_store"]
 
 
 async def examine(url: str) -> dict[str, Any]:
@@ -25,7 +22,7 @@ async def examine(url: str) -> dict[str, Any]:
         return {"problems": wrong, "unfinished": dict(unfinished), "flows": flows, "owners": [*await store.owners()]}
 
 
-def doctor(url: str, *, as_json: bool) -> int:
+def doctor_of_store(url: str, *, as_json: bool) -> int:
     """Examine a store and print what was found; the number of problems. Raises `StoreError`, `InvalidOption`."""
     found = run(examine(url))
     if as_json:
