@@ -1,7 +1,7 @@
 """`replay`: an execution as its records left it. Transitions are repeated, decisions are not taken again.
 
 Theory. Which order steps ended in does not matter to a run, what they ended with does. So first all successes and skips
-are recalled, then failed attempts, then failures for good (the first of which dooms what has not started), then a
+are recalled, then failed attempts, then failures for good (the first of which skips what has not started), then a
 decision from outside, then a pause. A step without an outcome is as if it had never started, except that an
 at-most-once step whose start was recorded has failed: nobody knows whether its effect happened. In an execution that
 was failing already, other steps that were under way are not started again.
@@ -95,7 +95,7 @@ class _Replay:
         self._begun()
         interrupted = self._interrupted()  # before a failure skips what had not started
         self._failures([record for record in outcomes if record.status == Status.FAILURE])
-        self.slab.sift()  # roots, and what successes made ready, may wait for a retry
+        self.slab.drop_stale()  # roots, and what successes made ready, may wait for a retry
         self._compensations()
         self._deadline()
         self._decided()

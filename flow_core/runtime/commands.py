@@ -15,6 +15,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from flow_core.core.handler import Handler
 from flow_core.core.run import Intent
 from flow_core.core.scheduler import Scheduler
 from flow_core.core.task import Activity, StepTask
@@ -45,7 +46,7 @@ log = logging.getLogger("flow_core")
 log.addHandler(logging.NullHandler())
 
 
-class Performer:
+class Performer(Handler):
     """See the module.
 
     Args:

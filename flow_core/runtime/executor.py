@@ -401,4 +401,4 @@ class Executor(ById):
 
     def table(self) -> Any:
         """The status table: a NumPy structured array, one row an execution, a zero-copy read-only view."""
-        return (self._scheduler or self.scheduler).table.window()
+        return (self._scheduler or self.scheduler).runs.table.window()

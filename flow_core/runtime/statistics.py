@@ -43,5 +43,5 @@ class ExecutorStatistics:
         """What a scheduler counted, attempts that were retried, and what is counted where executions are kept."""
         return cls(
             **scheduler.counters.snapshot(), executions_live=scheduler.live, steps_running=scheduler.running,
-            attempts_retried=retries, turns=scheduler.turns, **kept,
+            attempts_retried=retries, turns=scheduler.turns.count, **kept,
         )  # fmt: skip
