@@ -8,6 +8,7 @@ from flow_core.core.scheduler import Scheduler
 from flow_core.model.explanation import Explanation
 from flow_core.model.options import Author, ExecuteFields, ExecuteOptions, ExecutorFields, ExecutorOptions, FlowFields, FlowOptions
 from flow_core.model.records import Page
+from flow_core.model.resolver import FlowResolver
 from flow_core.model.revisions import RevisionChange
 from flow_core.model.status import Status
 from flow_core.model.step import Step
@@ -16,13 +17,10 @@ from flow_core.model.transition import Transition
 from flow_core.operations.registry import OperationRegistry
 from flow_core.pubsub.base import PubSubClient
 from flow_core.rpc.base import RpcClient
-from flow_core.runtime.commands import Performer
 from flow_core.runtime.context import StepContext
 from flow_core.runtime.durable.journal import ExecutionStore
 from flow_core.runtime.execution import Execution as AsyncExecution
-from flow_core.runtime.executor import Executor as AsyncExecutor
-from flow_core.runtime.observed import ExecutionTracer
-from flow_core.runtime.statistics import ExecutorStatistics
+from flow_core.runtime.executor import ExecutionTracer, Executor as AsyncExecutor, ExecutorStatistics
 from types import TracebackType
 from typing import Any, Never, Self, Unpack
 
@@ -75,8 +73,6 @@ class Execution:
         """Last error of each step that failed at least once, and of compensations as ``step.compensation``."""
     def history(self) -> list[Transition]:
         """What has happened so far, in order of time: attempts and ends of steps, pauses, and the execution itself."""
-    def note(self, move: Transition) -> None:
-        """Keep a move that the core forgets."""
     def outcome(self) -> Any:
         """The result value of an execution that is over; raises what decided its end when it did not succeed."""
     def wait(self) -> Status:
@@ -134,6 +130,12 @@ class Execution:
     @property
     def holds(self) -> int: ...
     @property
+    def plan(self) -> Plan: ...
+    @property
+    def request(self) -> Any: ...
+    @property
+    def failing(self) -> bool: ...
+    @property
     def ending(self) -> bool: ...
     @property
     def held(self) -> int: ...
@@ -163,12 +165,6 @@ class Execution:
     def ready_steps(self) -> list[int]: ...
     @property
     def counts(self) -> tuple[int, int, int, int, int]: ...
-    @property
-    def plan(self) -> Plan: ...
-    @property
-    def request(self) -> Any: ...
-    @property
-    def doomed(self) -> bool: ...
 
 class Executor:
     """The executor of a blocking Flow, ``flow.executor``::
@@ -178,19 +174,18 @@ class Executor:
 
     It has the methods of `flow_core.Executor`, blocking.
     """
+    @property
+    def start_at_once(self) -> Callable[[Plan, Any], AsyncExecution | None] | None: ...
     def init(self, **fields: Unpack[ExecutorFields]) -> None:
         """Change options. Raises `InvalidOption` while executions are under way."""
     @property
     def options(self) -> ExecutorOptions:
         """The options in force."""
-    def adopt(self, flow: Any) -> None:
+    def adopt(self, flow: FlowResolver) -> None:
         """Let a `Flow` be the one in which child executions find other flows."""
     @property
-    def flow(self) -> Any:
+    def flow(self) -> FlowResolver | None:
         """The `Flow` that finds flows by name for it."""
-    @property
-    def performer(self) -> Performer:
-        """The scheduler's handler."""
     @property
     def scheduler(self) -> Scheduler:
         """The scheduler on the running loop, made when it is first needed.
@@ -217,6 +212,8 @@ class Executor:
         Args:
             drain: seconds; the executor's option when None.
         """
+    def at_stop(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` when the executor has stopped. Returns what takes it back."""
     def execute(self, steps: Plan | Sequence[Step], request: Any=b'', *, options: ExecuteOptions | None=None, **fields: Unpack[ExecuteFields]) -> Execution:
         """Execute a plan, or a list of steps.
 
@@ -233,25 +230,13 @@ class Executor:
         """
     def admit(self) -> None:
         """Wait until there is room for another execution. Raises `ExecutorStopped`."""
-    def start(self, plan: Plan, request: Any, options: ExecuteOptions | None=None, caller: StepContext | None=None) -> Execution:
-        """Start an execution without a store and drive it as far as it goes without waiting. Errors as `execute`."""
-    def begin(self, plan: Plan, request: Any, options: ExecuteOptions | None=None, caller: StepContext | None=None, steps: Callable[[], bytes] | None=None) -> Execution:
-        """The same with or without a store: returns when its start is recorded. ``steps`` encodes an own plan's."""
-    def prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int=0) -> Execution:
-        """An execution that is not launched yet."""
-    def remember(self, run: Execution) -> None:
-        """Find an execution by the id that it was given."""
-    def known(self, id: str) -> Execution | None:
-        """The handle of an execution that is live, remembered, or held by somebody; None when there is none."""
-    def launch(self, run: Execution) -> None:
-        """Drive an execution that was prepared as far as it goes."""
-    def finish(self, execution: Execution) -> None:
-        """Wait for the end and raise what decided it, unless it succeeded.
+    def start(self, plan: Plan, request: Any, options: ExecuteOptions | None=None, caller: StepContext | None=None, steps: Callable[[], bytes] | None=None) -> Execution:
+        """Start an execution, or find the one that has its id; with a store, return when its start is recorded.
 
-        Cancelling this wait aborts the execution, as cancelling ``await coroutine`` would.
+        Args:
+            caller: the attempt that waits for it; None: a caller who was admitted.
+            steps: encodes them, for a plan without a registered flow.
         """
-    def abandon(self, execution: Execution) -> None:
-        """A caller was cancelled while it waited for an execution: abort it, unless others asked for it, too."""
     def restart(self, flow: str | None, id: str, step: str | None=None) -> Execution:
         """Execute a finished execution's request again, on the same revision, as a new execution.
 
@@ -261,10 +246,6 @@ class Executor:
         Raises:
             UnknownExecution, UnknownStep; IllegalMove: it is not over; MissingInput: no record of what ``step`` needs.
         """
-    def statistics(self) -> ExecutorStatistics:
-        """Counters, as one immutable record."""
-    def table(self) -> Any:
-        """The status table: a NumPy structured array, one row an execution, a zero-copy read-only view."""
     def find(self, flow: str | None, id: str) -> Execution:
         """The handle of an execution that is live, remembered, or held by somebody.
 
@@ -299,14 +280,16 @@ class Executor:
             limit: of one page.
             cursor: of the page before.
         """
+    def statistics(self) -> ExecutorStatistics:
+        """Counters, as one immutable record."""
+    def table(self) -> Any:
+        """The status table: a NumPy structured array, one row an execution, a zero-copy read-only view."""
     def trace(self, tracer: ExecutionTracer | None) -> None:
         """Tell ``tracer`` of each execution that starts from now on, and of its steps; None: nobody any more.
 
         Raises:
             InvalidOption: somebody is told already.
         """
-    def at_stop(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call ``callback`` when the executor has stopped. Returns what takes it back."""
 
 class Flow:
     """`flow_core.Flow` for threads: the same methods, blocking, callable from any thread; a context manager::

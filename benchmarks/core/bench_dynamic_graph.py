@@ -1,11 +1,11 @@
-"""Topology, the growing graph behind registration: one by one, in bulk, and frozen into a Graph."""
+"""DynamicGraph, the growing graph behind registration: one by one, in bulk, and frozen into a Graph."""
 
 from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.core.conftest import NODES
-from flow_core.core import dynamic_graph as topology
+from flow_core.core import dynamic_graph
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def items(dag):
 
 
 def one_by_one(items):
-    made = topology.Topology()
+    made = dynamic_graph.DynamicGraph()
     add = made.add
     for item in items:
         add(item.id, item, item.after, item.before)
@@ -25,7 +25,7 @@ def one_by_one(items):
 
 
 def bulk(items):
-    made = topology.Topology()
+    made = dynamic_graph.DynamicGraph()
     made.add_many(items)
     return made
 

@@ -41,7 +41,7 @@ def bench_compile_10k(benchmark, edges, steps):
 
 
 def bench_create_10k(benchmark, edges, steps):
-    """The slab of one execution, filled."""
+    """The state of one execution, filled."""
     benchmark(run.Run, compiled(graph.Graph(NODES, *edges), steps), b"request")
 
 

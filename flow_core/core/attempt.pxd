@@ -2,8 +2,8 @@
 
 from libc.stdint cimport int32_t, uint32_t
 
-from flow_core.core.run_table cimport Ledger
 from flow_core.core.run cimport Run
+from flow_core.core.scheduler cimport Scheduler
 
 
 cdef class Attempt:
@@ -14,4 +14,4 @@ cdef class Attempt:
     cdef public int children            # executions that it has started
     cdef bint revoked
 
-    cdef double limit(self, Ledger scheduler) except? -1.0
+    cdef double limit(self, Scheduler scheduler) except? -1.0

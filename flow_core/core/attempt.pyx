@@ -53,20 +53,20 @@ cdef class Attempt:
 
     @property
     def handler(self):
-        """That of the scheduler: of a context, its `Performer`."""
-        return (<Ledger?>self.run.scheduler).handler
+        """That of the scheduler: of a context, what performs its commands."""
+        return (<Scheduler?>self.run.scheduler).handler
 
     @property
     def rpc(self):
         """The client for calls: the execution's own, else the flow's. An execution keeps the one of its first call."""
         if self.run.rpc is None:
-            self.run.rpc = (<Ledger?>self.run.scheduler).handler.client(self.run, "rpc")
+            self.run.rpc = (<Scheduler?>self.run.scheduler).handler.client(self.run, "rpc")
         return self.run.rpc
 
     @property
     def pubsub(self):
         """The client for messages: the execution's own, else the flow's."""
-        return (<Ledger?>self.run.scheduler).handler.client(self.run, "pubsub")
+        return (<Scheduler?>self.run.scheduler).handler.client(self.run, "pubsub")
 
     @property
     def depth(self):
@@ -93,19 +93,19 @@ cdef class Attempt:
     @property
     def deadline(self):
         """Loop time at which the attempt is over, the earliest of step, operation and execution; None: never."""
-        cdef double limit = self.limit(<Ledger?>self.run.scheduler)
+        cdef double limit = self.limit(<Scheduler?>self.run.scheduler)
         return None if limit == INFINITY else limit
 
     def time_left(self):
         """Seconds until the deadline, at least 0; None when there is none."""
-        cdef Ledger scheduler = <Ledger?>self.run.scheduler
+        cdef Scheduler scheduler = <Scheduler?>self.run.scheduler
         cdef double limit = self.limit(scheduler)
         if limit == INFINITY:
             return None
-        scheduler.look()
-        return max(0.0, limit - scheduler.now)
+        scheduler.turns.look()
+        return max(0.0, limit - scheduler.turns.now)
 
-    cdef double limit(self, Ledger scheduler) except? -1.0:
+    cdef double limit(self, Scheduler scheduler) except? -1.0:
         """Loop time; infinity: never. Where only the step itself can set one the handler need not be asked."""
         cdef Run run = self.run
         if run.machine is not None or run.caller is not None:

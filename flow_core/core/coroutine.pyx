@@ -1,12 +1,18 @@
-"""One step of a coroutine, and the registry of current tasks.
+"""What a call gave as a coroutine, one step of it, and the registry of current tasks.
 
-Lives here: `send`, `throw` and the differences between Python versions behind them. Does not live here: what the
-outcome of a step means (`StepTask`).
+Lives here: what can be stepped, `send`, `throw` and the differences between Python versions behind them, whether what
+came out will do. Does not live here: what the outcome of a step means (`StepTask`).
 """
 
 from asyncio import tasks
 
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+from flow_core.errors import InvalidStep, PayloadError
+from flow_core.model.ids import MAX_PAYLOAD
+
+cdef extern from "Python.h":
+    bint PyCoro_CheckExact(PyObject* object) noexcept
 
 cdef extern from *:
     """
@@ -26,12 +32,9 @@ cdef extern from *:
     """
     object flow_take_error()
 
+cdef Py_ssize_t LIMIT = MAX_PAYLOAD
 cdef dict current_tasks = getattr(tasks, "_current_tasks", None)    # gone in 3.14: the thread state holds it
 cdef object swap_task = getattr(tasks, "_swap_current_task", None)  # since 3.12
-
-
-cdef object take_error():
-    return flow_take_error()
 
 
 cdef object swap_current(object loop, object task):
@@ -86,3 +89,53 @@ cdef Outcome throw(object coro, object error, PyObject** out) except *:
     Py_INCREF(value)
     out[0] = <PyObject*>value
     return OUT_WAITS
+
+
+cdef object coroutine_of(Run run, uint32_t v, object value):
+    """What can be stepped, for what a call gave. Raises InvalidStep when that is nothing to wait for."""
+    if PyCoro_CheckExact(<PyObject*>value):
+        return value
+    if hasattr(type(value), "__await__"):
+        return _await(value)
+    raise InvalidStep(
+        f"step {run.plan.items[v].id!r}: {run.plan.items[v].operation} gave {type(value).__name__}, not an awaitable",
+        fix="make execute() an async def",
+    )
+
+
+cdef object called_or_error(Run run, uint32_t v, PyObject* called):
+    """The same for a raw result, which is stolen; errors are returned: NULL stands for the one in flight."""
+    if called is NULL:
+        return flow_take_error()
+    value = <object>called
+    Py_DECREF(value)
+    try:
+        return coroutine_of(run, v, value)
+    except BaseException as error:
+        return error
+
+
+cdef object encoded(object value, object encode):
+    """The input of an operation: bytes as they are, anything else as ``encode`` says."""
+    return value if type(value) is bytes and len(<bytes>value) <= LIMIT else encode(value)
+
+
+cdef object refuse_output(Run run, uint32_t v, object value):
+    """The error of an operation's output that is not bytes, or too many of them; None when it will do."""
+    if type(value) is bytes and len(<bytes>value) <= LIMIT:
+        return None
+    step = run.plan.items[v]
+    where = {"flow": run.plan.flow, "step": step.id}
+    if type(value) is bytes:
+        return PayloadError(
+            f"output of step {step.id!r} is {len(value)} bytes, the limit MAX_PAYLOAD is {LIMIT}",
+            fix="store it elsewhere and return a reference", **where,
+        )
+    return PayloadError(
+        f"step {step.id!r}: {step.operation} returned {type(value).__name__}, not bytes",
+        fix="encode the result, or use a LocalOperation", **where,
+    )
+
+
+async def _await(awaitable):
+    return await awaitable

@@ -1,16 +1,16 @@
-"""`Seat`: the asyncio world a step sees while it runs without suspending."""
+"""`CurrentTask`: the task and context that steps share as long as they finish without suspending."""
 
 from cpython.ref cimport PyObject
 
 from flow_core.core.run cimport Run
-from flow_core.core.task cimport Scheduler, StepTask
+from flow_core.core.task cimport StepTask, TaskScheduler
 
 
 cdef extern from *:
     """
     #include <Python.h>
     // Where a contextvars.Context keeps its variables (an immutable map: the pointer changes with every set). The
-    // layout has been the same from 3.7 to 3.14; seat.pyx tries it out at import and goes
+    // layout has been the same from 3.7 to 3.14; current_task.pyx tries it out at import and goes
     // without it when it does not hold.
     struct FlowContextLayout { PyObject ob_base; PyObject* previous; void* variables; };
     static inline void* flow_context_variables(PyObject* context) {
@@ -33,10 +33,10 @@ cdef extern from "Python.h":
 cdef bint LAYOUT_KNOWN
 
 
-cdef class Seat:
-    cdef Scheduler scheduler
+cdef class CurrentTask:
+    cdef TaskScheduler scheduler
     cdef object loop
-    # --- who sits here
+    # --- whose steps run
     cdef Run run
     cdef StepTask task              # the current task, as long as no step keeps it
     cdef Py_ssize_t task_refs       # references to it when nobody else holds one
@@ -53,22 +53,22 @@ cdef class Seat:
     cdef int enter(self, Run run) except -1
     cdef int leave(self) except -1
     cdef int reserve(self) except -1
-    cdef int vacate(self) except -1
-    cdef int occupy(self) except -1
+    cdef int hand_over(self) except -1
+    cdef int enter_again(self) except -1
     cdef int enter_context(self) except -1
     cdef int prepare_task(self) except -1
 
 
-cdef object current_context(Seat seat)
+cdef object current_context(CurrentTask current)
 
 
-cdef inline bint seat_touched(Seat seat) noexcept:
+cdef inline bint current_touched(CurrentTask current) noexcept:
     """Whether the last step left a trace: kept or changed its task, or set a context variable."""
-    cdef PyObject* task = <PyObject*>seat.task
+    cdef PyObject* task = <PyObject*>current.task
     return (
         not LAYOUT_KNOWN
-        or flow_context_variables(<PyObject*>seat.context) != seat.variables
-        or Py_REFCNT(task) != seat.task_refs
-        or seat.task.touched
+        or flow_context_variables(<PyObject*>current.context) != current.variables
+        or Py_REFCNT(task) != current.task_refs
+        or current.task.touched
         or flow_has_weakrefs(task)
     )

@@ -1,4 +1,6 @@
-from flow_core.core.task import Scheduler
+import asyncio
 
-class Seat:
-    def __init__(self, scheduler: Scheduler) -> None: ...
+from flow_core.core.task import TaskScheduler
+
+class CurrentTask:
+    def __init__(self, scheduler: TaskScheduler, loop: asyncio.AbstractEventLoop) -> None: ...

@@ -1,13 +1,16 @@
-"""`Seat`: the current task and the context in which steps run, made once and used by many.
+"""`CurrentTask`: the current task and the context in which steps run, made once and used by many.
 
 A step that finishes without suspending and keeps nothing can't tell whether its task and its context were made for it.
 So one stand-in task is registered as current for a whole batch of steps, in one copy of the execution's context; after
-each step `seat_touched` looks whether the step kept or changed either, and if so the next one gets new ones (`vacate`).
+each step `current_touched` looks whether the step kept or changed either, and if so the next one gets new ones
+(`hand_over`).
 
 Lives here: entering, leaving, changing what was kept. Does not live here: stepping coroutines (`Scheduler`).
 """
 
 import contextvars
+
+cimport cython
 
 from flow_core.core.coroutine cimport swap_current
 from flow_core.core.task cimport ACTIVITY_ATTEMPT
@@ -19,19 +22,21 @@ cdef extern from "Python.h":
     int PyContext_Exit(object) except -1
 
 
-cdef class Seat:
-    """See the module. One seat serves one level of nesting of one scheduler.
+@cython.final
+cdef class CurrentTask:
+    """The task that `asyncio.current_task()` gives inside steps, and their context. One for each level of nesting.
 
     Args:
-        scheduler: steps the tasks that grow out of this seat.
+        scheduler: steps the tasks that are handed over to steps that suspend.
+        loop: the event loop.
     """
 
-    def __cinit__(self, Scheduler scheduler not None):
-        self.scheduler, self.loop = scheduler, scheduler.loop
+    def __cinit__(self, TaskScheduler scheduler not None, object loop):
+        self.scheduler, self.loop = scheduler, loop
         self.task = StepTask.__new__(StepTask)
 
     cdef int enter(self, Run run) except -1:
-        """Sit down for the steps of ``run``."""
+        """From now on the steps of ``run`` run in it."""
         self.run = run
         if self.context is None or self.origin is not run.context:
             self.context = PyContext_Copy(run.context)
@@ -40,7 +45,7 @@ cdef class Seat:
         try:
             self.prepare_task()
             self.previous = swap_current(self.loop, self.task)
-        except BaseException:                   # no memory: nobody sits here
+        except BaseException:                   # no memory: no step runs in it
             self.entered = False
             PyContext_Exit(self.context)
             raise
@@ -48,7 +53,7 @@ cdef class Seat:
         return 0
 
     cdef int leave(self) except -1:
-        """Get up: the current task and context of before hold again."""
+        """The current task and context of before hold again."""
         previous, self.previous = self.previous, None
         if self.entered:
             self.entered = False
@@ -60,15 +65,15 @@ cdef class Seat:
         return 0
 
     cdef int reserve(self) except -1:
-        """Take the memory for `vacate`, which then can't fail."""
+        """Take the memory for `hand_over`, which then can't fail."""
         if self.spare_context is None:
             self.spare_context = PyContext_Copy(self.origin)
         if self.spare_task is None:
             self.spare_task = StepTask.__new__(StepTask)
         return 0
 
-    cdef int vacate(self) except -1:
-        """The last step keeps its task and its context: new ones lie ready, and nobody sits here until `occupy`."""
+    cdef int hand_over(self) except -1:
+        """The last step keeps its task and its context: new ones lie ready, to be used after `enter_again`."""
         self.reserve()
         if self.entered:
             self.entered = False
@@ -77,8 +82,8 @@ cdef class Seat:
         self.task, self.spare_task = self.spare_task, None
         return self.prepare_task()
 
-    cdef int occupy(self) except -1:
-        """Sit down again after `vacate`, for the next step. In a chain of steps that suspend there is none."""
+    cdef int enter_again(self) except -1:
+        """Enter again after `hand_over`, for the next step. In a chain of steps that suspend there is none."""
         self.enter_context()
         swap_current(self.loop, self.task)
         self.task_refs = Py_REFCNT(<PyObject*>self.task)
@@ -96,17 +101,17 @@ cdef class Seat:
         self.task.run = self.run
         self.task.context = self.context
         self.task.retrieved = True
-        self.task.activity = ACTIVITY_ATTEMPT   # who sat here before may have compensated
+        self.task.activity = ACTIVITY_ATTEMPT   # the step before may have compensated
         return 0
 
 
-cdef object current_context(Seat seat):
-    """The context of the caller as one that nobody enters: the seat's origin when nothing was set since."""
-    cdef PyObject* current
-    if LAYOUT_KNOWN and seat is not None and seat.origin is not None:
-        current = flow_current_context()
-        if current is not NULL and flow_context_variables(current) == flow_context_variables(<PyObject*>seat.origin):
-            return seat.origin
+cdef object current_context(CurrentTask current):
+    """The context of the caller as one that nobody enters: the origin of ``current`` when nothing was set since."""
+    cdef PyObject* entered
+    if LAYOUT_KNOWN and current is not None and current.origin is not None:
+        entered = flow_current_context()
+        if entered is not NULL and flow_context_variables(entered) == flow_context_variables(<PyObject*>current.origin):
+            return current.origin
     return PyContext_CopyCurrent()
 
 

@@ -1,4 +1,4 @@
-# Topology: the growing graph behind registration. See src/flow_core/topology.hpp and topology_order.hpp.
+# DynamicGraph: the growing graph behind registration. See src/flow_core/dynamic_graph.hpp and dynamic_graph_order.hpp.
 from cpython.object cimport PyObject, PyObject_Hash
 from libc.stdint cimport int64_t, uint32_t
 from libcpp cimport bool as cbool
@@ -7,7 +7,7 @@ from libcpp.vector cimport vector
 from flow_core.core.graph cimport Graph
 
 # Not nogil: the hooks count references of names.
-cdef extern from "flow_core/topology_order.hpp" namespace "flow":
+cdef extern from "flow_core/dynamic_graph_order.hpp" namespace "flow":
     ctypedef size_t Name "flow::Name"
     ctypedef cbool (*SameName)(Name, Name) noexcept
     ctypedef void (*NameHook)(Name) noexcept
@@ -23,7 +23,7 @@ cdef extern from "flow_core/topology_order.hpp" namespace "flow":
         int64_t order
         uint32_t place
         uint32_t refs, plain
-    cdef cppclass Topo "flow::Topology":
+    cdef cppclass Topo "flow::DynamicGraph":
         Topo() except +
         vector[TopoNode] nodes
         vector[uint32_t] places
@@ -66,7 +66,7 @@ cdef extern from "Python.h":
     PyObject* PyTuple_GET_ITEM(object, Py_ssize_t) noexcept  # borrowed
 
 
-cdef class Topology:
+cdef class DynamicGraph:
     cdef Topo topo
     cdef list items             # by place; None where a step was removed
     cdef bint busy              # a change is under way: attributes of items may run code that comes back here

@@ -1,7 +1,7 @@
 """The growing graph of a flow's steps: registered one by one or in bulk, cycles refused, names bound late.
 
-Lives here: strings and items. Does not live here: storage and order (``src/flow_core/topology.hpp``,
-``topology_order.hpp``), what a step is, the checks of its id.
+Lives here: strings and items. Does not live here: storage and order (``src/flow_core/dynamic_graph.hpp``,
+``dynamic_graph_order.hpp``), what a step is, the checks of its id.
 """
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -15,7 +15,7 @@ from flow_core.core.names cimport as_name, as_sequence
 
 cimport cython
 
-__all__ = ["Topology"]
+__all__ = ["DynamicGraph"]
 
 cdef str ALL = "$all"  # no legal id holds a "$"
 cdef uint32_t HASH_OF_ALL = hash_of(ALL)
@@ -38,7 +38,7 @@ cdef cbool same_name(Name a, Name b) noexcept:
 
 
 @cython.no_gc_clear
-cdef class Topology:
+cdef class DynamicGraph:
     """Steps by name and the order between them, changing one registration at a time.
 
     A name in ``after`` or ``before`` that nobody has declared makes a *ghost*, a step once it is declared.
@@ -103,7 +103,7 @@ cdef class Topology:
 
     cdef int begin(self) except -1:
         if self.busy:
-            raise RuntimeError("the topology is being changed already")
+            raise RuntimeError("the graph is being changed already")
         topo_begin(&self.topo)
         self.busy = True
         return 0
@@ -373,7 +373,7 @@ cdef class Topology:
         """
         cdef vector[uint32_t] sources, targets
         if self.busy:
-            raise RuntimeError("the topology is being changed")
+            raise RuntimeError("the graph is being changed")
         if self.topo.named != self.topo.declared:
             missing = list(self.unresolved())
             raise ValueError(f"{len(missing)} unresolved steps: {', '.join(missing[:10])}")
@@ -383,7 +383,7 @@ cdef class Topology:
         return graph_from_edges(self.topo.declared, sources.data(), targets.data(), sources.size()), tuple(self.items)
 
     def __repr__(self):
-        return f"Topology({len(self)} steps, {self.topo.named - self.topo.declared} unresolved)"
+        return f"DynamicGraph({len(self)} steps, {self.topo.named - self.topo.declared} unresolved)"
 
     def check(self):
         """Raise AssertionError when an invariant is broken."""

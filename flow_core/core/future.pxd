@@ -1,15 +1,15 @@
-"""`Promise`: the outcome half of a task: a result to come, and who wants to hear of it."""
+"""`Future`: a result to come, and who wants to hear of it; `EndFuture`: the end of an execution as one."""
 
-cdef enum PromiseState:
-    PROMISE_PENDING = 0
-    PROMISE_FINISHED = 1
-    PROMISE_CANCELLED = 2
+cdef enum FutureState:
+    FUTURE_PENDING = 0
+    FUTURE_FINISHED = 1
+    FUTURE_CANCELLED = 2
 
 
-cdef class Promise:
+cdef class Future:
     cdef readonly object _loop
     # --- the outcome
-    cdef PromiseState state
+    cdef FutureState state
     cdef bint retrieved                     # somebody asked for it
     cdef bint touched                       # somebody changed the object: it can't stand in for the next step
     cdef object value                       # the result
@@ -23,5 +23,11 @@ cdef class Promise:
     cdef readonly object _source_traceback
     cdef object __weakref__
 
-    cdef int settle(self, PromiseState state, object value, object error) except -1
+    cdef int settle(self, FutureState state, object value, object error) except -1
     cdef object cancelled_error(self)
+
+
+cdef class EndFuture(Future):
+    cdef int tell(self) except -1
+    cdef int call_now(self, object callback, object context) except -1
+    cdef int tell_later(self) except -1

@@ -1,7 +1,7 @@
 """An immutable directed acyclic graph over the nodes 0 to n-1, as flat arrays.
 
 Lives here: building from sequences and buffers, queries. Does not live here: the algorithms
-(``src/flow_core/csr.hpp``), names of nodes (``topology``), or the state of a run.
+(``src/flow_core/csr.hpp``), names of nodes (`DynamicGraph`), or the state of a run.
 """
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc

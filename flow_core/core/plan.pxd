@@ -31,13 +31,13 @@ cpdef enum Flag:
     FLAG_POLICY = 16        # the policy wants to hear of the start and of success, too
     FLAG_ONCE = 32          # delivery="at_most_once": in a durable run each start is committed first
 
-cdef extern from "flow_core/slab.hpp" namespace "flow" nogil:
+cdef extern from "flow_core/step_state.hpp" namespace "flow" nogil:
     cdef struct StepState:          # of one step in one run
         PyObject* output
         double started, ended
         int32_t waiting
         uint16_t retries
-        uint8_t status, apart
+        uint8_t status, parked_for
 
 cdef struct StepSpec:       # 32 bytes
     PyObject* call          # borrowed from Plan.calls

@@ -1,26 +1,41 @@
-"""`Run`: one execution, stepped by hand from Python or by the `Scheduler` from C.
+"""`Run`: one execution as integers in one block, and what follows when one of its steps ends.
 
-Lives here: the moves of single steps and what can be read. Does not live here: what follows from a move (`Slab`), what
-to do about a failure (floor 1), calling anything (`Scheduler`).
+Lives here: the block's life, the moves of single steps, the successors of an ended step (`run_succeed` in the ``.pxd``
+is the short way of plain success, `Run.settle` the general one), what can be read, and the check of all invariants.
+Does not live here: what to do about a failure (floor 1), calling anything (`Scheduler`).
 """
 
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from libcpp.vector cimport vector
 
 from flow_core.core.graph cimport Graph
-from flow_core.core.plan cimport FROM_OUTSIDE, FROM_PREDECESSORS, FROM_REQUEST, JOIN_ANY, Plan
-from flow_core.core.slab cimport HELD, run_output, run_pop, run_push, run_succeed
+from flow_core.core.plan cimport (
+    FLAG_ALLOW_FAIL, FROM_OUTSIDE, FROM_PREDECESSORS, FROM_REQUEST, JOIN_ALL, JOIN_ANY, Plan,
+)
 from flow_core.core.status_table cimport (
     ABORTED, ExecutionRow, FAILURE, PENDING, RUNNING, SKIPPED, STATUS_COUNT, STOPPED, SUCCESS, StatusTable,
     status_load, status_move_byte, status_store,
 )
 
-from flow_core.core.slab import NAMES
 from flow_core.errors import InternalError, MissingInput
 
+# A step that waits for any of its predecessors and was queued once: no number of ends brings it back to zero.
+cdef enum:
+    TAKEN = 1 << 30
+
+NAMES = ("UNKNOWN", "PENDING", "FAILURE", "SUCCESS", "PAUSED", "ABORTED", "STOPPED", "RUNNING", "SKIPPED")
 
 cdef extern from "Python.h":
     str PyUnicode_FromStringAndSize(const char* text, Py_ssize_t size)
+    ctypedef int (*visitproc)(PyObject*, void*) noexcept
+    ctypedef int (*traverseproc)(PyObject*, visitproc, void*) noexcept
+    ctypedef int (*inquiry)(PyObject*) noexcept
+    ctypedef struct PyTypeObject:
+        traverseproc tp_traverse
+        inquiry tp_clear
 
 cdef const char* HEX = "0123456789abcdef"
 
@@ -45,7 +60,7 @@ cdef str uuid_text(uint64_t high, uint64_t low):
     return PyUnicode_FromStringAndSize(text, 36)
 
 
-cdef class Run(Slab):
+cdef class Run:
     """One execution of a `Plan`.
 
     From Python it is a machine to be stepped by hand: `take` a ready step, say how it ended (`succeed`, `fail`, `skip`,
@@ -57,6 +72,7 @@ cdef class Run(Slab):
     """
 
     def __cinit__(self, *args, **kwargs):
+        self.row = &self.own
         self.slot = -1
         self.limit = 0xFFFFFFFF
 
@@ -64,9 +80,113 @@ cdef class Run(Slab):
         self.prepare(plan, request)
 
     def __dealloc__(self):
+        cdef uint32_t i
+        if self.steps is not NULL:
+            for i in range(self.count):
+                if self.steps[i].output is not NULL:
+                    Py_DECREF(<object>self.steps[i].output)
+                    self.steps[i].output = NULL
+        PyMem_Free(self.steps)
         if self.slot >= 0:
             (<StatusTable>self.table).release_c(<uint32_t>self.slot)
             Py_DECREF(<object>self.table)
+
+    cdef int prepare(self, Plan plan, object request) except -1:
+        """Take the block and fill it. On MemoryError the run is empty and safe to drop."""
+        cdef size_t n = plan.n
+        cdef char* at
+        if self.steps is not NULL:
+            raise ValueError("this run is prepared already")
+        at = <char*>PyMem_Calloc(n or 1, sizeof(StepState) + sizeof(uint32_t))
+        if at is NULL:
+            raise MemoryError(f"no memory for an execution of {n} steps")
+        self.steps = <StepState*>at
+        self.ready = <uint32_t*>(self.steps + n)
+        memcpy(self.ready, plan.roots, plan.n_roots * sizeof(uint32_t))
+        self.succ = plan.graph.succ
+        self.plan, self.request = plan, request
+        self.count = <uint32_t>n
+        self.left = <uint32_t>n
+        self.queued = plan.n_roots
+        self.row.steps = <uint32_t>n
+        self.row.status = PENDING
+        self.fill(FILL)
+        return 0
+
+    cdef int fill(self, uint32_t more) noexcept:
+        """Fill further rows. A large execution is filled over several turns: touching its memory takes a while."""
+        cdef uint32_t v, end = min(self.count - self.filled, more) + self.filled
+        for v in range(self.filled, end):
+            self.steps[v].waiting = self.plan.specs[v].indegree
+            self.steps[v].status = PENDING
+            self.steps[v].started = -1  # not yet; 0 is a time, too
+        self.filled = end
+        return 0
+
+    # --- what follows when a step has ended -------------------------------------------------------------------------
+
+    cdef int settle(self, uint32_t v, bint ok) except -1:
+        """Tell the successors of ``v`` that it ended; those that can never run are skipped, and theirs told in turn."""
+        cdef vector[uint32_t] skipped
+        cdef Graph g = self.plan.graph
+        cdef uint32_t k, s, join
+        while True:
+            for k in range(g.succ_ptr[v], g.succ_ptr[v + 1]):
+                s = g.succ[k]
+                self.steps[s].waiting -= 1
+                if self.steps[s].status != PENDING:
+                    continue
+                join = self.plan.specs[s].join
+                if join == JOIN_ALL:
+                    if not ok:
+                        self.mark_skipped(s, &skipped)
+                    elif self.steps[s].waiting == 0:
+                        run_push(self, s)
+                elif join == JOIN_ANY:
+                    if self.steps[v].status == SUCCESS and self.steps[s].waiting < TAKEN - <int32_t>self.count:
+                        self.steps[s].waiting += TAKEN
+                        run_push(self, s)
+                    elif self.steps[s].waiting == 0:
+                        self.mark_skipped(s, &skipped)
+                elif self.steps[s].waiting == 0:
+                    run_push(self, s)
+            if skipped.empty():
+                return 0
+            v, ok = skipped.back(), False
+            skipped.pop_back()
+
+    cdef void mark_skipped(self, uint32_t v, vector[uint32_t]* skipped):
+        self.steps[v].status = SKIPPED
+        self.steps[v].ended = self.now
+        self.row.skipped += 1
+        self.left -= 1
+        skipped.push_back(v)
+
+    cdef int end(self, uint32_t v, uint8_t status) except -1:
+        """Move a step that is running or pending to an end that is not SUCCESS, and tell its successors."""
+        cdef uint8_t was = self.steps[v].status
+        if was == RUNNING:
+            self.row.running -= 1
+        elif was != PENDING:
+            raise InternalError(f"step {v} can't end as {NAMES[status]}: it is {NAMES[was]}")
+        self.steps[v].status = status
+        self.steps[v].ended = self.now
+        self.left -= 1
+        if status == FAILURE:
+            self.row.failed += 1
+        elif status == SKIPPED:
+            self.row.skipped += 1
+        return self.settle(v, status == FAILURE and self.plan.specs[v].flags & FLAG_ALLOW_FAIL)
+
+    cdef uint32_t index_of(self, object index, int status) except? 0xFFFFFFFF:
+        cdef long long i = index
+        if self.filled < self.count:
+            self.fill(self.count)
+        if not 0 <= i < self.count:
+            raise IndexError(f"no step {index} in a run of {self.count}")
+        if status >= 0 and self.steps[i].status != status:
+            raise ValueError(f"step {index} is {NAMES[self.steps[i].status]}, not {NAMES[status]}")
+        return <uint32_t>i
 
     # --- stepped by hand --------------------------------------------------------------------------------------------
 
@@ -108,29 +228,29 @@ cdef class Run(Slab):
         cdef uint32_t v = self.index_of(index, RUNNING)
         if self.steps[v].retries < 0xFFFF - 1:
             self.steps[v].retries += 1
-        self.steps[v].status, self.steps[v].apart = PENDING, True
+        self.steps[v].status, self.steps[v].parked_for = PENDING, WAITS_FOR_RETRY
         self.row.running -= 1
 
     def requeue(self, index):
         """A pending step that waited for its retry is ready again. Raises InternalError when it did not wait."""
         cdef uint32_t v = self.index_of(index, PENDING)
-        if not self.steps[v].apart:     # the ring has one place a step
+        if not self.steps[v].parked_for:              # the ring has one place a step
             raise InternalError(f"step {index} waits for no retry, or was queued twice")
-        self.steps[v].apart = False
+        self.steps[v].parked_for = 0
         run_push(self, v)
 
-    def sift(self):
+    def drop_stale(self):
         """Take out of the queue what must not start from there: steps that were moved while they were queued."""
         cdef uint32_t v, _turn
         for _turn in range(self.queued):
             v = run_pop(self)
-            if self.steps[v].status == PENDING and not self.steps[v].apart:
+            if self.steps[v].status == PENDING and not self.steps[v].parked_for:
                 run_push(self, v)
 
     def begin(self, index):
         """A pending step that is not queued runs now (its fate is decided without calling it)."""
         cdef uint32_t v = self.index_of(index, PENDING)
-        self.steps[v].status, self.steps[v].apart = RUNNING, False
+        self.steps[v].status, self.steps[v].parked_for = RUNNING, 0
         self.row.running += 1
 
     def abandon_all(self, int status):
@@ -148,7 +268,7 @@ cdef class Run(Slab):
             pass                                    # and they do end
         self.fill(self.count)
         for v in range(self.count):
-            if self.steps[v].apart == HELD:         # it has its outcome, which counts
+            if self.steps[v].parked_for == HELD:    # it has its outcome, which counts
                 continue
             if self.steps[v].status == PENDING or self.steps[v].status == RUNNING:
                 self.steps[v].status = <uint8_t>status
@@ -158,11 +278,11 @@ cdef class Run(Slab):
         self.left = self.row.running = self.held
         self.queued = 0
 
-    def doom(self):
+    def fail_fast(self):
         """A step failed for good: what has not started is skipped, except ``join="done"`` steps (clean-ups)."""
         cdef uint32_t v
         self.fill(self.count)
-        self.doomed = True
+        self.failing = True
         for v in range(self.count):
             if self.steps[v].status == PENDING and self.plan.specs[v].join <= JOIN_ANY and self.steps[v].retries == 0:
                 self.end(v, SKIPPED)
@@ -198,14 +318,14 @@ cdef class Run(Slab):
     def output(self, index):
         """Output value of a step; None when it has none (yet)."""
         cdef uint32_t v = self.index_of(index, -1)
-        if self.steps[v].output is NULL or self.steps[v].apart == HELD:
+        if self.steps[v].output is NULL or self.steps[v].parked_for == HELD:
             return None
         return <object>self.steps[v].output
 
     def has_output(self, index):
         """Whether a step has an output, which may be None."""
         cdef uint32_t v = self.index_of(index, -1)
-        return self.steps[v].output is not NULL and self.steps[v].apart != HELD
+        return self.steps[v].output is not NULL and self.steps[v].parked_for != HELD
 
     def recall(self, index, object value, long attempt=1, started=None, ended=None):
         """A step that has not run counts as succeeded with ``value``: its outcome is known from before.
@@ -218,7 +338,7 @@ cdef class Run(Slab):
         cdef double begun = <double>self.row.started_ns * 1e-9
         Py_INCREF(value)
         run_output(self, v, <PyObject*>value)
-        self.steps[v].status, self.steps[v].apart = SUCCESS, False
+        self.steps[v].status, self.steps[v].parked_for = SUCCESS, 0
         self.steps[v].retries = <uint16_t>max(0, min(attempt - 1, 0xFFFF - 1))
         self.row.succeeded += 1
         self.left -= 1
@@ -231,7 +351,7 @@ cdef class Run(Slab):
         self.row.started_ns = <int64_t>(started * 1e9)
 
     def ask(self, int intent):
-        """Set what is asked of the execution; the scheduler reads it before each start. Any thread may, without a lock."""
+        """Set what is asked of the execution; the scheduler reads it before each start. From any thread."""
         status_store(&self.row.intent, <uint8_t>intent)
 
     def move(self, int status):
@@ -251,7 +371,7 @@ cdef class Run(Slab):
 
     @property
     def id(self):
-        """Id given to ``execute``, else the generated one, a UUIDv7: see `Ledger`."""
+        """Id given to ``execute``, else the generated one, a UUIDv7: see `RunTable.add`."""
         return self.name if self.name is not None else uuid_text(self.row.id_high, self.row.id_low)
 
     @property
@@ -321,3 +441,65 @@ cdef class Run(Slab):
                 fix=f"pass inputs={{{name!r}: ...}}", flow=self.plan.flow, step=step,
             )
         return inputs[name]
+
+    # --- invariants -------------------------------------------------------------------------------------------------
+
+    def check(self):
+        """Verify every invariant; raises AssertionError naming the broken one. For tests: O(steps + orders)."""
+        cdef uint32_t v, k, left = 0, running = 0, succeeded = 0, failed = 0, skipped = 0, waits
+        if self.plan is None:
+            return
+        cdef Graph g = self.plan.graph
+        self.fill(self.count)
+        for v in range(self.count):
+            s = self.steps[v].status
+            left += s == PENDING or s == RUNNING
+            running += s == RUNNING
+            succeeded += s == SUCCESS
+            failed += s == FAILURE
+            skipped += s == SKIPPED
+            waits = 0
+            for k in range(g.pred_ptr[v], g.pred_ptr[v + 1]):
+                waits += self.steps[g.pred[k]].status in (PENDING, RUNNING)
+            taken = TAKEN if self.steps[v].waiting >= TAKEN - <int32_t>self.count else 0
+            counted = self.steps[v].waiting
+            assert counted - taken == <int32_t>waits, f"step {v} waits for {counted}, not {waits}"
+            if s in (RUNNING, SUCCESS) and self.plan.specs[v].join == JOIN_ALL:
+                assert waits == 0, f"step {v} is {NAMES[s]} before {waits} of its predecessors ended"
+            assert s != SUCCESS or self.steps[v].output is not NULL, f"step {v} succeeded without an output"
+        row = self.row
+        assert left == self.left, f"left is {self.left}, but {left} steps have not ended"
+        assert running == row.running, f"running is {row.running}, but {running} steps run"
+        assert succeeded == row.succeeded, f"succeeded is {row.succeeded}, not {succeeded}"
+        assert failed == row.failed, f"failed is {row.failed}, not {failed}"
+        assert skipped == row.skipped, f"skipped is {row.skipped}, not {skipped}"
+        assert self.queued <= self.count, f"{self.queued} steps are queued in a run of {self.count}"
+
+
+# --- for the garbage collector: outputs are in the block, where Cython's own traversal does not see them. With these an
+# output that refers back to its execution is still collected. Subclasses inherit the slots, which are set before any is
+# made; task_list.pyx adds the tasks.
+
+cdef traverseproc traverse_rest = (<PyTypeObject*>Run).tp_traverse
+cdef inquiry clear_rest = (<PyTypeObject*>Run).tp_clear
+
+
+cdef int _traverse(PyObject* me, visitproc visit, void* arg) noexcept:
+    cdef uint32_t v
+    cdef int stop = 0
+    if (<Run>me).steps is not NULL:
+        for v in range((<Run>me).count):
+            if stop == 0 and (<Run>me).steps[v].output is not NULL:
+                stop = visit((<Run>me).steps[v].output, arg)
+    return stop or traverse_rest(me, visit, arg)
+
+
+cdef int _clear(PyObject* me) noexcept:
+    cdef uint32_t v
+    if (<Run>me).steps is not NULL:
+        for v in range((<Run>me).count):
+            run_output(<Run>me, v, NULL)
+    return clear_rest(me)
+
+
+(<PyTypeObject*>Run).tp_traverse, (<PyTypeObject*>Run).tp_clear = _traverse, _clear

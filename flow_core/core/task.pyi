@@ -5,7 +5,7 @@ from enum import IntEnum
 from types import FrameType, GenericAlias
 from typing import Any, TextIO
 
-from flow_core.core.future import Promise
+from flow_core.core.future import Future
 from flow_core.core.run import Run
 
 class Activity(IntEnum):
@@ -13,10 +13,10 @@ class Activity(IntEnum):
     ACTIVITY_FALLBACK = 1
     ACTIVITY_COMPENSATION = 2
 
-class Scheduler:
-    def __init__(self, loop: asyncio.AbstractEventLoop | None = None, *args: Any, **kwargs: Any) -> None: ...
+class TaskScheduler: ...
+class LoopScheduler(TaskScheduler): ...
 
-class StepTask(Promise):
+class StepTask(Future):
     @property
     def run(self) -> Run: ...
     @property

@@ -1,13 +1,14 @@
-"""`StepTask`, a task in the sense of asyncio, driven by a `Scheduler`.
+"""`StepTask`, a task in the sense of asyncio, driven by a `TaskScheduler`.
 
 Lives here: one coroutine's life: its steps, what it may yield, cancellation counts. It follows the documented behaviour
 of `asyncio.Task`, so that `current_task()`, `timeout()`, `TaskGroup` and anyio work inside a step; CPython's own tests
 of tasks run against it (``tests/core/test_asyncio_semantics.py``). Does not live here: the outcome and who waits for it
-(`Promise`), which step comes next (`Scheduler`).
+(`Future`), which step comes next (`Scheduler`).
 
 The one difference to a task made by `asyncio.create_task`: it is not in `asyncio.all_tasks()`. That registry is a
 set of weak references whose upkeep costs as much as a step that suspends, and its main use, cancelling what is
-left when a loop closes, would rob the executor of its orderly end: one guard stands there for all (runtime/guard.py).
+left when a loop closes, would rob the executor of its orderly end: one guard stands there for all
+(runtime/shutdown.py).
 """
 
 import asyncio
@@ -16,69 +17,77 @@ import itertools
 import types
 from asyncio import CancelledError, base_tasks, events, format_helpers, futures, tasks
 
+cimport cython
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
-from flow_core.core.future cimport PROMISE_CANCELLED, PROMISE_FINISHED, PROMISE_PENDING
+from flow_core.core.future cimport FUTURE_CANCELLED, FUTURE_FINISHED, FUTURE_PENDING
 from flow_core.core.coroutine cimport OUT_RAISED, OUT_RETURNED, OUT_WAITS, send, swap_current, throw
 
 cdef object new_name = itertools.count(1).__next__
 cdef object get_loop = futures._get_loop        # a function of Python: costs as much as all the rest of a wait
-cdef object Future = futures.Future
+cdef object AsyncioFuture = futures.Future
 cdef object copy_context = contextvars.copy_context
 # Since 3.13 uncancel() down to zero also takes back a cancellation not yet delivered (gh-117407).
 cdef bint UNCANCEL_CLEARS = hasattr(asyncio, "QueueShutDown")
 
 
-cdef class Scheduler:
-    """Steps tasks by turns of the loop, as asyncio does.
-
-    Args:
-        loop: the event loop.
-    """
-
-    def __cinit__(self, object loop=None, *args, **kwargs):
-        self.loop = loop
+cdef class TaskScheduler:
+    """Interface: who decides when a `StepTask` takes its next step, and hears of its end. Implemented in C."""
 
     cdef int soon(self, StepTask task, object error) except -1:
         """The task goes on in a later turn: after a bare yield, or with an error it earned by what it yielded."""
-        task.scolding = error
-        self.loop.call_soon(task, context=task.context)
-        return 0
+        raise NotImplementedError
 
     cdef int wake(self, StepTask task, object error) except -1:
         """The task goes on now, the error thrown into it; the caller has entered its context."""
-        cdef PyObject* out
-        cdef Outcome outcome
-        before = swap_current(self.loop, task)
-        try:
-            outcome = task.step(error, &out)
-        finally:
-            swap_current(self.loop, before)
-        if outcome != OUT_WAITS:
-            value = <object>out
-            Py_DECREF(value)
-            self.done(task, outcome, value)
-        return 0
+        raise NotImplementedError
 
     cdef int done(self, StepTask task, Outcome outcome, object value) except -1:
         """The coroutine ended."""
+        raise NotImplementedError
+
+    cdef bint lend(self, StepTask task) except -1:
+        """Take the task's slot back for a while; returns whether it had one to lend."""
+        raise NotImplementedError
+
+    cdef int reclaim(self, StepTask task) except -1:
+        """Give the task a slot again."""
+        raise NotImplementedError
+
+
+@cython.final
+cdef class LoopScheduler(TaskScheduler):
+    """Steps tasks that belong to no execution as asyncio does: every wake-up is a turn of the loop. It has no slots."""
+
+    cdef int soon(self, StepTask task, object error) except -1:
+        task.pending_error = error
+        task._loop.call_soon(task, context=task.context)
+        return 0
+
+    cdef int wake(self, StepTask task, object error) except -1:
+        return task.resume(error)
+
+    cdef int done(self, StepTask task, Outcome outcome, object value) except -1:
         task.finish(outcome, value)
         if outcome == OUT_RAISED and isinstance(value, (KeyboardInterrupt, SystemExit)):
             raise value
         return 0
 
     cdef bint lend(self, StepTask task) except -1:
-        """See `StepTask.lend_slot`: here are no slots."""
         return False
 
     cdef int reclaim(self, StepTask task) except -1:
         return 0
 
 
-cdef class StepTask(Promise):
-    """A task in the sense of asyncio whose steps a `Scheduler` takes.
+cdef LoopScheduler BY_THE_LOOP = LoopScheduler()
 
-    Made from Python it is a task of its own, with the signature of `asyncio.Task`; inside a flow the `Scheduler` makes it.
+
+cdef class StepTask(Future):
+    """A task in the sense of asyncio whose steps a `TaskScheduler` takes.
+
+    Made from Python it is a task of its own, with the signature of `asyncio.Task`; inside a flow the `Scheduler` makes
+    it.
 
     Args:
         coro: the coroutine.
@@ -99,7 +108,7 @@ cdef class StepTask(Promise):
         if not asyncio.iscoroutine(coro):
             raise TypeError(f"a coroutine was expected, got {coro!r}")
         self._loop = events.get_event_loop() if loop is None else loop
-        self.scheduler = Scheduler(self._loop)
+        self.scheduler = BY_THE_LOOP
         self.name = f"Task-{new_name()}" if name is None else str(name)
         self.context = copy_context() if context is None else context
         self.coro, self._log_destroy_pending = coro, True
@@ -109,13 +118,13 @@ cdef class StepTask(Promise):
             self.context.run(self)
         else:
             self.scheduler.soon(self, None)
-        if self.state == PROMISE_PENDING:
+        if self.state == FUTURE_PENDING:
             tasks._register_task(self)
 
     def __del__(self):
-        if self.state == PROMISE_PENDING and self._log_destroy_pending and self.coro is not None:
+        if self.state == FUTURE_PENDING and self._log_destroy_pending and self.coro is not None:
             told = {"task": self, "message": "Task was destroyed but it is pending!"}
-        elif self.state == PROMISE_FINISHED and not self.retrieved and self.error is not None:
+        elif self.state == FUTURE_FINISHED and not self.retrieved and self.error is not None:
             message = f"{type(self).__name__} exception was never retrieved"
             told = {"message": message, "exception": self.error, "future": self}
         else:
@@ -131,15 +140,30 @@ cdef class StepTask(Promise):
 
     def __call__(self, future=None):
         """Go on, says the loop: a turn is due, or the future it waits for is done."""
-        if self.state != PROMISE_PENDING or self.scheduler is None:
+        if self.state != FUTURE_PENDING or self.scheduler is None:
             return
-        error = self.take_scolding()
+        error = self.take_pending_error()
         if future is not None:
             try:
                 future.result()
             except BaseException as raised:
                 error = raised
         self.scheduler.wake(self, error)
+
+    cdef int resume(self, object error) except -1:
+        """Take a step now, as the current task; the caller has entered its context."""
+        cdef PyObject* out
+        cdef Outcome outcome
+        before = swap_current(self._loop, self)
+        try:
+            outcome = self.step(error, &out)
+        finally:
+            swap_current(self._loop, before)
+        if outcome != OUT_WAITS:
+            value = <object>out
+            Py_DECREF(value)
+            self.scheduler.done(self, outcome, value)
+        return 0
 
     cdef Outcome step(self, object error, PyObject** out) except *:
         """Resume the coroutine, with an error or the pending cancellation thrown into it."""
@@ -204,7 +228,7 @@ cdef class StepTask(Promise):
             if hasattr(future, "__next__") and hasattr(future, "send"):
                 raise RuntimeError(f"yield was used instead of yield from for a generator in task {self!r}: {future!r}")
             raise RuntimeError(f"Task got bad yield: {future!r}")
-        if (future._loop if type(future) is Future else get_loop(future)) is not self._loop:
+        if (future._loop if type(future) is AsyncioFuture else get_loop(future)) is not self._loop:
             raise RuntimeError(f"Task {self!r} got Future {future!r} attached to a different loop")
         if not blocking:
             raise RuntimeError(f"yield was used instead of yield from in task {self!r} with {future!r}")
@@ -217,17 +241,17 @@ cdef class StepTask(Promise):
             self._must_cancel = False
         return 0
 
-    cdef object take_scolding(self):
-        error, self.scolding = self.scolding, None
+    cdef object take_pending_error(self):
+        error, self.pending_error = self.pending_error, None
         return error
 
     cdef int finish(self, Outcome outcome, object value) except -1:
         """The coroutine is over: take over its outcome."""
-        if self.state != PROMISE_PENDING:
+        if self.state != FUTURE_PENDING:
             return 0
         if outcome == OUT_RETURNED:
-            return self.settle(PROMISE_FINISHED, value, None)
-        return self.settle(PROMISE_CANCELLED if isinstance(value, CancelledError) else PROMISE_FINISHED, None, value)
+            return self.settle(FUTURE_FINISHED, value, None)
+        return self.settle(FUTURE_CANCELLED if isinstance(value, CancelledError) else FUTURE_FINISHED, None, value)
 
     # --- its slot ---------------------------------------------------------------------------------------------------
 
@@ -248,7 +272,7 @@ cdef class StepTask(Promise):
     def cancel(self, msg=None):
         """Ask the coroutine to stop: CancelledError is thrown into it at its next step. False when it is done."""
         self.retrieved = True                   # who cancels does not care for the outcome
-        if self.state != PROMISE_PENDING:
+        if self.state != FUTURE_PENDING:
             return False
         self.touched = True
         self.cancels += 1

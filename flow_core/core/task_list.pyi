@@ -1,8 +1,1 @@
-from flow_core.core.run import Run
-from flow_core.core.run_table import Ledger
-from flow_core.core.task import StepTask
-
-class Crew(Ledger):
-    def cancel_tasks(self, run: Run) -> list[StepTask]: ...
-    def detach(self, task: StepTask) -> bool: ...
-    def expire(self, run: Run, index: int) -> bool: ...
+# Nothing of this module is for Python: the scheduler uses it from C.

@@ -1,9 +1,8 @@
-"""`Pacer`: when the scheduler works: turns of the loop, their budget, timers, wake-ups from other threads."""
+"""`Turns`: when the scheduler works: turns of the loop, their budget, timers, wake-ups from other threads."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from flow_core.core.ready_queue cimport ReadyQueue
-from flow_core.core.task cimport Scheduler
 from flow_core.core.timers cimport Timers
 
 
@@ -19,13 +18,16 @@ cdef extern from *:
     double flow_monotonic() noexcept nogil
 
 
-cdef class Pacer(Scheduler):
+cdef class Turns:
+    cdef object loop
     cdef object clock                   # a virtual clock; None: the machine's monotonic one, which loops use, too
     cdef object wall                    # seconds since the epoch, for ids
     cdef double wall_ahead              # of loop time, as of `wall_at`
     cdef double wall_at
     cdef object call_soon               # of the loop, bound once
-    cdef object take_turn               # our callback, bound once
+    cdef object take_turn               # the scheduler's callbacks, bound once
+    cdef object take_posted
+    cdef object ring
     # --- work for the coming turn: pointers with a tag in bit 0, each an owned reference
     cdef readonly ReadyQueue queue
     cdef bint open                      # a turn is due
@@ -41,20 +43,21 @@ cdef class Pacer(Scheduler):
     cdef readonly Timers timers
     cdef object timer_handle
     cdef double timer_at
-    cdef readonly uint64_t turns
+    cdef readonly uint64_t count        # turns so far
 
-    cdef int enter_turn(self) except -1
-    cdef int open_turn(self) except -1
+    cdef int begin(self) except -1
+    cdef int end(self) except -1
+    cdef int enter(self) except -1
+    cdef int open_next(self) except -1
     cdef int begin_budget(self) except -1
     cdef uint64_t wall_ms(self) except? 0
     cdef bint out_of_budget(self) except -1
     cdef int tick(self) except -1
     cdef int look(self) except -1
     cdef int enqueue(self, object item, uint64_t tag, int lane) except -1
+    cpdef int post(self, object item) except -1
     cdef int arm(self) except -1
+    cdef int begin_ringing(self) except -1
+    cdef bint due(self, uint64_t* token) noexcept
     cdef int64_t add_timer(self, double delay, uint64_t token) except -1
-    # what the scheduler does in a turn
-    cdef int begin_turn(self) except -1
-    cdef int work(self, object item, uint64_t tag) except -1
-    cdef int worked(self) except -1
-    cdef int fire(self, uint64_t token) except -1
+    cdef int close(self) except -1

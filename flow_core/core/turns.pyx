@@ -1,14 +1,16 @@
-"""`Pacer`: one callback of the loop for a whole batch of work, and one timer for all deadlines.
+"""`Turns`: one callback of the loop for a whole batch of work, and one timer for all deadlines.
 
 Work waits in one queue and is taken up in *turns*: callbacks of the loop that go on until nothing is left or the budget
 (seconds) is used up, so that a flood of instant steps leaves the loop to others every millisecond. The clock is read
 every few dozen steps, as many as fit into a tenth of the budget at the pace seen last.
 
-Lives here: turns, budget, timers, wake-ups from other threads. Does not live here: what the work is (`Scheduler`).
+Lives here: when turns come, their budget, timers, wake-ups from other threads. Does not live here: what is done in a
+turn and when a timer rings (`Scheduler`, whose callbacks it is given).
 """
 
 import time as clocks
 
+cimport cython
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.math cimport INFINITY
 
@@ -20,19 +22,27 @@ cdef enum:
 cdef double EARLY = 0.0005
 
 
-cdef class Pacer(Scheduler):
-    """See the module.
+@cython.final
+@cython.no_gc_clear     # see the end of scheduler.pyx
+cdef class Turns:
+    """Decides when queued work is done and when timers ring, on one event loop.
 
     Args:
         loop: the event loop.
+        take_turn: called by the loop when a turn is due; calls `begin`, takes work from `queue` and calls `end`.
+        take_posted: called with an item that a thread posted while the queue's inbox was full.
+        ring: called when the earliest timer is due.
         clock: returns loop seconds; None for the machine's monotonic clock.
         wall: returns seconds since the epoch.
         budget: seconds of work in one turn.
     """
 
-    def __cinit__(self, object loop=None, *, object clock=None, object wall=clocks.time, double budget=0.001, **_):
-        self.clock, self.wall, self.budget = clock, wall, budget
-        self.call_soon, self.take_turn = loop.call_soon, self._turn
+    def __cinit__(
+        self, object loop not None, object take_turn, object take_posted, object ring, object clock=None,
+        object wall=clocks.time, double budget=0.001,
+    ):
+        self.loop, self.clock, self.wall, self.budget = loop, clock, wall, budget
+        self.call_soon, self.take_turn, self.take_posted, self.ring = loop.call_soon, take_turn, take_posted, ring
         self.wall_at = -INFINITY
         self.queue = ReadyQueue(4, 4096)
         self.timers = Timers()
@@ -54,7 +64,7 @@ cdef class Pacer(Scheduler):
         self.now = flow_monotonic() if self.clock is None else self.clock()
         return 0
 
-    cdef int enter_turn(self) except -1:
+    cdef int enter(self) except -1:
         """Work comes from outside our own turns: it shares the budget of the last one, while that is not used up.
 
         So nothing has to be scheduled as long as the loop comes by often enough: an empty turn costs the loop a look at
@@ -64,10 +74,10 @@ cdef class Pacer(Scheduler):
             return self.tick()
         self.look()
         if self.spent or not self.now < self.until:
-            return self.open_turn()
+            return self.open_next()
         return 0
 
-    cdef int open_turn(self) except -1:
+    cdef int open_next(self) except -1:
         """Begin a budget and see to it that a turn follows, which begins the next one."""
         if self.open:
             return 0
@@ -111,53 +121,29 @@ cdef class Pacer(Scheduler):
         self.credit = self.stride
         return False
 
-    def _turn(self):
-        """The loop's callback: take up what was queued before it, within the budget."""
-        cdef uint64_t word, left
+    cdef int begin(self) except -1:
+        """A turn begins, with a new budget."""
         self.open = False
         self.woken = False
-        self.turns += 1
+        self.count += 1
         self.turning = True
-        self.begin_budget()
-        try:
-            self.queue.drain_c()
-            self.begin_turn()
-            left = len(self.queue)
-            while left and not self.spent and self.queue.pop_c(&word):
-                left -= 1
-                item = <object>(<PyObject*><size_t>(word & ~<uint64_t>1))
-                Py_DECREF(item)
-                try:
-                    self.work(item, word & 1)
-                finally:
-                    item = None                 # first: whoever waited for it may go on for long
-                    self.worked()
-                self.tick()                     # after: a turn gets something done, however small its budget
-        finally:
-            if not self.queue.empty():
-                self.open_turn()
-            self.turning = False
+        return self.begin_budget()
 
-    cdef int begin_turn(self) except -1:
-        """Before the queue is taken up."""
+    cdef int end(self) except -1:
+        """A turn is over; another one follows when work is left."""
+        if not self.queue.empty():
+            self.open_next()
+        self.turning = False
         return 0
 
     cdef int enqueue(self, object item, uint64_t tag, int lane) except -1:
         """Queue work for the coming turn."""
-        self.open_turn()                        # first: without memory for it nothing is queued
+        self.open_next()                        # first: without memory for it nothing is queued
         self.queue.push_c(<uint64_t><size_t><PyObject*>item | tag, lane)
         Py_INCREF(item)
         return 0
 
-    cdef int work(self, object item, uint64_t tag) except -1:
-        """Do one piece of work."""
-        return 0
-
-    cdef int worked(self) except -1:
-        """After a piece of work."""
-        return 0
-
-    def post(self, object item):
+    cpdef int post(self, object item) except -1:
         """Queue an item (with tag 1) from any thread and wake the loop, once for many.
 
         Raises:
@@ -168,23 +154,15 @@ cdef class Pacer(Scheduler):
         if self.queue.post_c(<uint64_t><size_t><PyObject*>item | 1, 0):
             Py_INCREF(item)
         else:
-            self.loop.call_soon_threadsafe(self._posted, item)
+            self.loop.call_soon_threadsafe(self.take_posted, item)
         if not self.woken:
             self.woken = True                   # before: the turn takes it back, and may begin at once
             try:
-                self.loop.call_soon_threadsafe(self._wake)
+                self.loop.call_soon_threadsafe(self.take_turn)
             except BaseException:
                 self.woken = False
                 raise
-
-    def _wake(self):
-        self._turn()
-
-    def _posted(self, item):
-        try:
-            self.work(item, 1)
-        finally:
-            self.worked()
+        return 0
 
     # --- timers -----------------------------------------------------------------------------------------------------
 
@@ -204,31 +182,21 @@ cdef class Pacer(Scheduler):
         """Set the loop's timer to the earliest deadline, when that is earlier than what it is set to."""
         cdef double at = self.timers.next_c()
         if at < self.timer_at:
-            handle = self.loop.call_at(at, self._ring)
+            handle = self.loop.call_at(at, self.ring)
             if self.timer_handle is not None:
                 self.timer_handle.cancel()
             self.timer_at, self.timer_handle = at, handle
         return 0
 
-    def _ring(self):
-        cdef uint64_t token
+    cdef int begin_ringing(self) except -1:
+        """The loop's timer rang: `due` gives what is due, then `arm` has to follow."""
         self.timer_handle, self.timer_at = None, INFINITY
-        self.open_turn()
-        self.look()
-        try:
-            while self.timers.pop_c(self.now + EARLY, &token):
-                self.fire(token)
-        finally:
-            self.arm()
+        self.open_next()
+        return self.look()
 
-    cdef int fire(self, uint64_t token) except -1:
-        """A deadline passed."""
-        return 0
-
-    def set_timer(self, double delay, uint64_t key):
-        """After ``delay`` seconds the handler hears of ``key`` (below 2**62); returns a handle for `cancel_timer`."""
-        self.look()
-        return self.add_timer(delay, key << 1)
+    cdef bint due(self, uint64_t* token) noexcept:
+        """The token of the next timer that is due, taken out."""
+        return self.timers.pop_c(self.now + EARLY, token)
 
     cdef int64_t add_timer(self, double delay, uint64_t token) except -1:
         """Set a timer, ``delay`` seconds from the last look at the clock, or none at all when that fails."""
@@ -242,11 +210,9 @@ cdef class Pacer(Scheduler):
             raise
         return handle
 
-    def cancel_timer(self, long long handle):
-        """Forget a timer; returns whether it was still to ring."""
-        return self.timers.cancel_c(handle)
-
-    def _close(self):
+    cdef int close(self) except -1:
+        """Let go of the loop's timer."""
         if self.timer_handle is not None:
             self.timer_handle.cancel()
             self.timer_handle, self.timer_at = None, INFINITY
+        return 0

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from flow_core.core.dynamic_graph import Topology
+from flow_core.core.dynamic_graph import DynamicGraph
 from flow_core.core.graph import Graph
 from flow_core.core.plan import Flag, Join, Plan, Source
 from flow_core.core.task import Activity
@@ -84,7 +84,7 @@ class StepPolicy:
 
 
 def compile_plan(
-    name: str, revision: int, topology: Topology, bindings: Bindings, start: str | None, *, lenient: bool = False
+    name: str, revision: int, topology: DynamicGraph, bindings: Bindings, start: str | None, *, lenient: bool = False
 ) -> Plan:
     """Compile the steps of a flow, or ``start`` and its descendants. See `Definition.plan` for the errors."""
     graph, items = topology.freeze()

@@ -1,8 +1,8 @@
 """`Definition`: the steps of one flow, registered one by one by owners that don't know each other.
 
 Lives here: adding, deleting, replacing with compare-and-set on the revision, and the cache of compiled plans. Does not
-live here: the refusal of cycles (`core.topology`) and of unordered writers of one output (``engine/outputs.py``), how a
-plan is made (``engine/plan.py``), which flows there are (``flow.py``).
+live here: the refusal of cycles (`core.DynamicGraph`) and of unordered writers of one output (``engine/outputs.py``),
+how a plan is made (``engine/compiler.py``), which flows there are (``flow.py``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from flow_core.core.dynamic_graph import Topology
+from flow_core.core.dynamic_graph import DynamicGraph
 from flow_core.core.plan import Plan
 from flow_core.engine.bindings import Bindings
 from flow_core.engine.compiler import compile_plan
@@ -49,7 +49,7 @@ class Definition:
         self.name = name
         #: Number of changes so far; 0 is a flow nobody has registered a step in.
         self.revision = 0
-        self.topology = Topology()
+        self.topology = DynamicGraph()
         self._outputs = Outputs(name, self.topology)
         #: Start step or None -> plan of the current revision, compiled with bindings of version `_bound`.
         self._plans: dict[str | None, Plan] = {}

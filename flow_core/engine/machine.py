@@ -424,7 +424,7 @@ class Machine:
         if self.phase is Phase.FORWARD and not (policy is not None and policy.allow_fail):
             self.phase = Phase.FAILING
             self.verdict = (Status.FAILURE, step_failed(self.run, step, fact.error))
-            self.run.doom()
+            self.run.fail_fast()
             self._abandon_retries()
 
     def _begin(self, step: int) -> None:

@@ -1,7 +1,7 @@
 """`Outputs`: which steps of a flow write which output, and the refusal of two unordered writers of one.
 
 Lives here: per output its writers in their order, kept while steps come and go. Does not live here: the order itself
-(`core.topology`), what a step reads (``engine/plan.py``).
+(`core.DynamicGraph`), what a step reads (``engine/plan.py``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
-from flow_core.core.dynamic_graph import Topology
+from flow_core.core.dynamic_graph import DynamicGraph
 from flow_core.errors import OutputConflict
 from flow_core.model.step import Step
 
@@ -31,7 +31,7 @@ class Outputs:
 
     __slots__ = ("_flow", "_shared", "_topology", "_writers")
 
-    def __init__(self, flow: str, topology: Topology) -> None:
+    def __init__(self, flow: str, topology: DynamicGraph) -> None:
         self._flow = flow
         self._topology = topology
         #: Output -> ids of its writers, each after the one before it.

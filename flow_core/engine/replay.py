@@ -89,7 +89,7 @@ class _Replay:
             if self.rows.step_status(self._step(record)) == Status.PENDING:
                 self.rows.begin(self._step(record))
         self._apply(failures)
-        self.rows.sift()  # roots, and what successes made ready, may wait for a retry
+        self.rows.drop_stale()  # roots, and what successes made ready, may wait for a retry
         self._apply(record for record in self.records if isinstance(record, Compensated))
         fallbacks = self._arm(attempts)
         self._apply([record for record in self.records if isinstance(record, Ending)][-1:])

@@ -79,7 +79,7 @@ class Admission:
     def _count(self) -> None:
         self.bound = 0 if self._line or self.closed else self.most - self._called
         if self._scheduler is not None:
-            self._scheduler.bound = self.bound
+            self._scheduler.runs.bound = self.bound
 
     def _live(self) -> int:
         return 0 if self._scheduler is None else self._scheduler.live

@@ -15,6 +15,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
+from flow_core.core.handler import Handler
 from flow_core.core.run import Intent
 from flow_core.core.scheduler import Scheduler
 from flow_core.core.task import Activity, StepTask
@@ -113,7 +114,7 @@ class Immediate:
             await run.wait()
 
 
-class CommandRunner:
+class CommandRunner(Handler):
     """The scheduler's handler: feeds machines with what happened and performs what they command.
 
     Args:

@@ -115,7 +115,7 @@ class ExecutorStatistics:
         """What a scheduler counted, attempts that were retried, and what is counted where executions are kept."""
         return cls(
             **scheduler.counters.snapshot(), executions_live=scheduler.live, steps_running=scheduler.running,
-            attempts_retried=retries, turns=scheduler.turns, **kept,
+            attempts_retried=retries, turns=scheduler.turns.count, **kept,
         )  # fmt: skip
 
 
@@ -509,7 +509,7 @@ class Executor:
 
     def table(self) -> Any:
         """The status table: a NumPy structured array, one row an execution, a zero-copy read-only view."""
-        return (self._scheduler or self.scheduler).table.window()
+        return (self._scheduler or self.scheduler).runs.table.window()
 
     def trace(self, tracer: ExecutionTracer | None) -> None:
         """Tell ``tracer`` of each execution that starts from now on, and of its steps; None: nobody any more.

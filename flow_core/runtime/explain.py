@@ -118,7 +118,7 @@ def _pending(run: Execution, index: int, ready: bool) -> Reason:
         scheduler = run.scheduler
         if run.status is Status.PAUSED:
             return Reason(step, "paused", f"step {step!r} is ready, but the execution is paused")
-        if scheduler.running >= scheduler.limit:
+        if scheduler.running >= scheduler.slots.limit:
             return Reason(
                 step, "limit", f"step {step!r} is ready; the executor runs {scheduler.running} steps, its limit"
             )

@@ -1,6 +1,6 @@
 // A directed acyclic graph as flat arrays (compressed sparse rows, both directions) and walks over it.
 // Lives here: the layout, building from edges, Kahn's order, reachability, the longest path.
-// Does not live here: names (topology.hpp), joins and statuses of a run.
+// Does not live here: names (dynamic_graph.hpp), joins and statuses of a run.
 #pragma once
 #include <algorithm>
 #include <cstddef>

@@ -51,7 +51,7 @@ inline bool status_legal(uint8_t from, uint8_t to) noexcept {
 
 inline bool status_terminal(uint8_t status) noexcept { return status < STATUS_COUNT && STATUS_MOVES[status] == 0; }
 
-// Steps of a run are bytes of a slab, so the helpers take a plain byte and look at it as an atomic.
+// Steps of a run are bytes of its block, so the helpers take a plain byte and look at it as an atomic.
 using StatusCell = std::atomic<uint8_t>;
 static_assert(StatusCell::is_always_lock_free && sizeof(StatusCell) == 1 && alignof(StatusCell) == 1,
               "a status byte is its own atomic");

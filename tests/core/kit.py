@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from flow_core.core.graph import Graph
+from flow_core.core.handler import Handler
 from flow_core.core.plan import Flag, Kind, Plan
 from flow_core.core.run import Run
 from flow_core.core.scheduler import Scheduler
@@ -90,7 +91,7 @@ def timed(seconds: float, **more: Any) -> dict[str, Any]:
     return {"flags": Flag.FLAG_TIMEOUT, "policy": SimpleNamespace(timeout=seconds), **more}
 
 
-class World:
+class World(Handler):
     """A scheduler whose handler records what it hears; a step that failed has failed for good."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None, *, slots: int = 4096, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Topology: late binding, cycles refused with nothing changed, ALL, bulk, all against a plain model."""
+"""DynamicGraph: late binding, cycles refused with nothing changed, ALL, bulk, all against a plain model."""
 
 import random
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flow_core.core.dynamic_graph import Topology
+from flow_core.core.dynamic_graph import DynamicGraph
 from flow_core.errors import CycleError
 
 
@@ -78,7 +78,7 @@ def assert_same(topology, model):
 
 
 def test_registered_in_any_order():
-    topology = Topology()
+    topology = DynamicGraph()
     put(topology, Item("c", after=("b",)))
     put(topology, Item("a", before=("b",)))
     assert topology.unresolved() == {"b": ["a", "c"]}
@@ -92,14 +92,14 @@ def test_registered_in_any_order():
 
 
 def test_names_are_compared_by_value():
-    topology = Topology()
+    topology = DynamicGraph()
     put(topology, Item("".join(["st", "ep"]), after=("".join(["o", "ther"]),)))
     assert "".join(["s", "tep"]) in topology
     assert topology.unresolved() == {"other": ["step"]}
 
 
 def test_predecessors_are_those_the_step_declared_first_and_each_once():
-    topology = Topology()
+    topology = DynamicGraph()
     put(topology, Item("x", before=("z",)))
     put(topology, Item("y", before=("z",)))
     put(topology, Item("z", after=("w", "y")))
@@ -122,7 +122,7 @@ def test_predecessors_are_those_the_step_declared_first_and_each_once():
     ],
 )
 def test_a_cycle_is_refused_as_its_path_and_changes_nothing(steps, last, circle):
-    topology, model = Topology(), Model()
+    topology, model = DynamicGraph(), Model()
     for item in steps:
         put(topology, item)
         model.items[item.id] = item
@@ -140,7 +140,7 @@ def test_a_cycle_is_refused_as_its_path_and_changes_nothing(steps, last, circle)
 
 
 def test_a_removed_step_that_others_name_becomes_missing_again():
-    topology = Topology()
+    topology = DynamicGraph()
     for item in (Item("a"), Item("b", after=("a",)), Item("c", after=("b",), before=("d",)), Item("d")):
         put(topology, item)
     topology.remove("b")
@@ -156,7 +156,7 @@ def test_a_removed_step_that_others_name_becomes_missing_again():
 
 
 def test_replace_exchanges_a_steps_own_edges_or_nothing():
-    topology = Topology()
+    topology = DynamicGraph()
     for item in (Item("a"), Item("b", after=("a",)), Item("c", after=("b",))):
         put(topology, item)
     with pytest.raises(CycleError):
@@ -169,7 +169,7 @@ def test_replace_exchanges_a_steps_own_edges_or_nothing():
 
 
 def test_all_means_the_steps_that_do_not_say_it_and_are_not_detached():
-    topology = Topology()
+    topology = DynamicGraph()
     put(topology, Item("first", before=("$all",)))
     put(topology, Item("a"))
     put(topology, Item("last", after=("$all",)))
@@ -185,7 +185,7 @@ def test_all_means_the_steps_that_do_not_say_it_and_are_not_detached():
 
 
 def test_a_bulk_is_all_or_nothing():
-    topology = Topology()
+    topology = DynamicGraph()
     put(topology, Item("a"))
     steps = [Item(f"s{i}", after=(f"s{i + 1}",)) for i in range(200)]
     for broken, error in (
@@ -209,7 +209,7 @@ def test_a_bulk_is_all_or_nothing():
 
 
 def test_refuses_bad_arguments_and_changes_nothing():
-    topology = Topology()
+    topology = DynamicGraph()
     put(topology, Item("a"))
     for arguments, error in (
         (("a", None), ValueError),
@@ -230,7 +230,7 @@ def test_refuses_bad_arguments_and_changes_nothing():
 
 
 def test_an_item_whose_attributes_change_the_topology_is_refused():
-    topology = Topology()
+    topology = DynamicGraph()
 
     class Sneaky:
         id, before, manual = "s", (), False
@@ -247,7 +247,7 @@ def test_an_item_whose_attributes_change_the_topology_is_refused():
 
 
 def test_many_removals_and_registrations_leave_nothing_behind():
-    topology = Topology()
+    topology = DynamicGraph()
     put(topology, Item("hub"))
     for i in range(3_000):
         put(topology, Item(f"s{i}", after=("hub", f"ghost{i}")))
@@ -269,7 +269,7 @@ change = st.tuples(st.sampled_from(["add", "add", "replace", "remove", "many"]),
 @settings(max_examples=300, deadline=None)
 @given(st.lists(change, max_size=25))
 def test_against_a_plain_model(changes):
-    topology, model = Topology(), Model()
+    topology, model = DynamicGraph(), Model()
     for action, item in changes:
         if action == "remove":
             if item.id in model.items:
@@ -294,7 +294,7 @@ def test_against_a_plain_model(changes):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(some_item, unique_by=lambda item: item.id), st.integers(0, 6), st.randoms())
 def test_a_bulk_gives_the_same_as_one_by_one(items, already, rng):
-    topology, model = Topology(), Model()
+    topology, model = DynamicGraph(), Model()
     filler = [Item(f"f{i}", manual=True) for i in range(80)]  # past the limit below which a bulk goes edge by edge
     for item in items[:already]:
         wanted = Model({**model.items, item.id: item})
@@ -322,7 +322,7 @@ def test_a_large_graph_in_any_order_of_registration(order):
     expected = {(name, item.id) for item in items for name in item.after}
     if order != "forward":
         items.reverse() if order == "reverse" else rng.shuffle(items)
-    topology = Topology()
+    topology = DynamicGraph()
     for item in items:
         put(topology, item)
     topology.check()

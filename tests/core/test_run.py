@@ -160,14 +160,14 @@ def test_queueing_more_than_there_are_steps_is_refused() -> None:
         run.requeue(0)
 
 
-def test_doom_skips_what_has_not_started() -> None:
+def test_failing_fast_skips_what_has_not_started() -> None:
     functions = dict.fromkeys("abcde", echo)
     plan = plan_of(functions, {"b": "a", "c": "b", "e": "c"}, {"e": {"join": Join.JOIN_DONE}})
     run = Run(plan)
     assert [run.take(), run.take()] == [0, 3]
     run.fail(0)
-    run.doom()
-    assert run.doomed and statuses(run) == [FAILURE, SKIPPED, SKIPPED, RUNNING, PENDING]
+    run.fail_fast()
+    assert run.failing and statuses(run) == [FAILURE, SKIPPED, SKIPPED, RUNNING, PENDING]
     run.succeed(3)
     assert run.take() == 4  # the clean-up
     run.succeed(4)
@@ -175,12 +175,12 @@ def test_doom_skips_what_has_not_started() -> None:
     run.check()
 
 
-def test_doom_leaves_a_step_that_waits_for_its_retry() -> None:
+def test_failing_fast_leaves_a_step_that_waits_for_its_retry() -> None:
     run = Run(fan(2, echo))
     run.take(), run.take()
     run.retry(0)
     run.fail(1)
-    run.doom()
+    run.fail_fast()
     assert statuses(run) == [PENDING, FAILURE]
     run.requeue(0)
     assert run.take() == 0

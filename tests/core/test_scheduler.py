@@ -99,7 +99,7 @@ def test_ending_twice_is_refused() -> None:
 def test_finished_runs_are_kept_up_to_keep() -> None:
     async def main() -> None:
         world = World()
-        world.scheduler.keep = 3
+        world.scheduler.runs.keep = 3
         dead = [weakref.ref(world.scheduler.start(line(echo), i)) for i in range(10)]
         assert [ref() is not None for ref in dead] == [False] * 7 + [True] * 3
         assert [run.request for run in world.scheduler.kept] == [7, 8, 9]

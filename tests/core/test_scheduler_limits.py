@@ -34,7 +34,7 @@ class Gauge:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7])
-def test_the_drivers_limit_holds_over_all_executions(limit: int) -> None:
+def test_the_limit_holds_over_all_executions(limit: int) -> None:
     async def main() -> None:
         world, gauge = World(limit=limit), Gauge()
         runs = [world.scheduler.start(fan(12, gauge), None) for _ in range(5)]
@@ -109,7 +109,7 @@ def test_a_deadline_cancels_the_step() -> None:
         world = World()
         run = await world.run(line(step, echo, **timed(5)))
         assert [(v, type(error)) for v, error in world.failed] == [(0, TimeoutError)] and run.counts == (2, 0, 0, 1, 1)
-        assert ended == [5.0] and world.loop.time() == 5.0 and len(world.scheduler.timers) == 0
+        assert ended == [5.0] and world.loop.time() == 5.0 and len(world.scheduler.turns.timers) == 0
 
     run_virtual(main())
 
@@ -118,7 +118,7 @@ def test_a_step_in_time_leaves_no_timer() -> None:
     async def main() -> None:
         world = World()
         run = await world.run(fan(10, lambda _: asyncio.sleep(1, "in time"), kind=Kind.KIND_COROUTINE, **timed(5)))
-        assert run.counts[2] == 10 and len(world.scheduler.timers) == 0 and not world.failed
+        assert run.counts[2] == 10 and len(world.scheduler.turns.timers) == 0 and not world.failed
 
     run_virtual(main())
 
@@ -171,6 +171,6 @@ def test_expire_ends_an_attempt_before_its_time() -> None:
         assert world.scheduler.expire(run, 0) and world.loop.time() == 0
         await world.finished(run)
         assert type(world.failed[0][1]) is TimeoutError and world.loop.time() < 1
-        assert not world.scheduler.expire(run, 0) and len(world.scheduler.timers) == 0
+        assert not world.scheduler.expire(run, 0) and len(world.scheduler.turns.timers) == 0
 
     run_virtual(main())

@@ -31,8 +31,8 @@ STORMS = int(os.environ.get("FLOW_STORMS", "8"))
 
 def counted(scheduler: Any) -> None:
     """Nothing is left of what was done."""
-    found = {name: len(getattr(scheduler, name)) for name in ("queue", "blocked", "timers")}
-    assert (scheduler.running, scheduler.live, found) == (0, 0, {"queue": 0, "blocked": 0, "timers": 0})
+    waiting = (len(scheduler.turns.queue), len(scheduler.slots.blocked), len(scheduler.turns.timers))
+    assert (scheduler.running, scheduler.live, waiting) == (0, 0, (0, 0, 0))
 
 
 def restless(chance: random.Random) -> Any:
@@ -51,7 +51,7 @@ def restless(chance: random.Random) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(STORMS))
-def test_a_storm_through_the_driver(seed: int) -> None:
+def test_a_storm_through_the_scheduler(seed: int) -> None:
     chance = random.Random(seed)
 
     step = restless(chance)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from flow_core.core.handler import Handler
 from flow_core.core.run import Run
 from flow_core.core.scheduler import Scheduler
 from flow_core.core.status_table import StatusTable
@@ -59,7 +60,7 @@ STATES = {
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize("state", STATES)
-def test_a_dropped_driver_is_collected_with_what_was_under_way(state: str, factory: Any) -> None:
+def test_a_dropped_scheduler_is_collected_with_what_was_under_way(state: str, factory: Any) -> None:
     before, loop = left(Run, StepTask), factory()
 
     async def main() -> Any:
@@ -116,7 +117,12 @@ def test_a_collection_at_every_chance() -> None:
         finally:
             gc.set_threshold(*threshold)
         scheduler = world.scheduler
-        assert (scheduler.running, scheduler.live, len(scheduler.timers), len(scheduler.queue)) == (0, 0, 0, 0)
+        assert (scheduler.running, scheduler.live, len(scheduler.turns.timers), len(scheduler.turns.queue)) == (
+            0,
+            0,
+            0,
+            0,
+        )
 
     on_loop(main())
 
@@ -175,7 +181,7 @@ def test_collection_in_the_middle_of_a_constructor():
         loop = asyncio.new_event_loop()
         try:
             for _ in range(50):
-                Scheduler(loop, table=StatusTable(8), handler=None)
+                Scheduler(loop, table=StatusTable(8), handler=Handler())
         finally:
             loop.close()
 

@@ -30,8 +30,8 @@ async def pause(value: Any) -> Any:
 def settled(world: World) -> None:
     """Nothing is left of what was done."""
     scheduler = world.scheduler
-    assert (scheduler.running, scheduler.live, len(scheduler.queue), len(scheduler.blocked)) == (0, 0, 0, 0)
-    assert len(scheduler.timers) == 0
+    assert (scheduler.running, scheduler.live, len(scheduler.turns.queue), len(scheduler.slots.blocked)) == (0, 0, 0, 0)
+    assert len(scheduler.turns.timers) == 0
 
 
 class Broken(World):
@@ -86,7 +86,7 @@ def test_a_handler_that_raises_ends_the_execution(at: str, error: BaseException,
     loop.set_exception_handler(lambda _, context: told.append(context))
     world = Broken(loop)
     world.at, world.error = at, error
-    world.scheduler.keep = 10
+    world.scheduler.runs.keep = 10
     plan = line(step, echo, flags=Flag.FLAG_POLICY, policy=SimpleNamespace())
     loop.call_soon(lambda: world.scheduler.start(plan, 1).watch())
     for _ in range(5):
@@ -253,9 +253,9 @@ def test_finishing_drops_what_is_under_way() -> None:
     async def main() -> None:
         world = World()
         run = world.scheduler.start(fan(3, pause, **timed(60.0)), 1)
-        assert run.busy and len(world.scheduler.timers) == 3
+        assert run.busy and len(world.scheduler.turns.timers) == 3
         world.scheduler.finish(run, Status.ABORTED)
-        assert world.scheduler.running == 0 and len(world.scheduler.timers) == 0
+        assert world.scheduler.running == 0 and len(world.scheduler.turns.timers) == 0
         await turns()
         settled(world)
         assert not run.busy and world.scheduler.counters.snapshot()["late_outcomes"] == 3

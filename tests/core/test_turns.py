@@ -1,4 +1,4 @@
-"""Pacer: turns, their budget, timers, wake-ups from other threads, seen through a scheduler.
+"""Turns: turns, their budget, timers, wake-ups from other threads, seen through a scheduler.
 
 Lives here: when the scheduler works. Steps move a virtual clock by hand, so that a budget runs out at a known step.
 Does not live here: what the work is (``test_scheduler.py``).
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flow_core.core.turns import Pacer
+from flow_core.core.turns import Turns
 from tests.aio import VirtualLoop, run_virtual
 from tests.aio import run as on_loop
 from tests.core.kit import World, echo, fan, line, turns
@@ -111,7 +111,7 @@ def test_a_smaller_budget_takes_more_turns() -> None:
     async def turns_of(budget: float) -> int:
         world = World(budget=budget)
         await world.run(fan(400, costly([])))
-        return world.scheduler.turns
+        return world.scheduler.turns.count
 
     few, many = run_virtual(turns_of(0.01)), run_virtual(turns_of(0.001))
     assert few <= 5 and 30 <= many <= 50  # 40 ms of work
@@ -126,7 +126,7 @@ def test_suspended_steps_that_wake_together_share_turns() -> None:
                 await asyncio.sleep(0)
 
         await world.run(fan(500, step))
-        assert world.scheduler.turns <= 15  # a turn for all of them, not one for each
+        assert world.scheduler.turns.count <= 15  # a turn for all of them, not one for each
 
     run_virtual(main())
 
@@ -142,7 +142,7 @@ def test_timers_ring_in_order_at_their_time() -> None:
         handles = {key: world.scheduler.set_timer(delay, key) for key, delay in ((1, 5), (2, 1), (3, 3), (4, 2))}
         assert world.scheduler.cancel_timer(handles[3]) and not world.scheduler.cancel_timer(handles[3])
         await asyncio.sleep(10)
-        assert rung == [(2, 1.0), (4, 2.0), (1, 5.0)] and len(world.scheduler.timers) == 0
+        assert rung == [(2, 1.0), (4, 2.0), (1, 5.0)] and len(world.scheduler.turns.timers) == 0
 
     run_virtual(main())
 
@@ -236,13 +236,15 @@ def test_more_posts_than_the_inbox_holds() -> None:
     on_loop(main())
 
 
-def test_a_pacer_alone_turns_once_for_many_posts() -> None:
+def test_many_posts_bring_one_turn() -> None:
     async def main() -> None:
-        pacer = Pacer(asyncio.get_running_loop())
+        taken: list[str] = []
+        loop = asyncio.get_running_loop()
+        own = Turns(loop, lambda: taken.append("turn"), taken.append, lambda: taken.append("ring"))
         for _ in range(100):
-            pacer.post(object())
+            own.post(object())
         await turns()
-        assert pacer.turns == 1 and len(pacer.queue) == 0
+        assert taken == ["turn"]
 
     on_loop(main())
 

@@ -93,8 +93,8 @@ class RecordingRun(Run):
     def abandon_all(self, status: int) -> None:
         self._move(super().abandon_all, status)
 
-    def doom(self) -> None:
-        self._move(super().doom)
+    def fail_fast(self) -> None:
+        self._move(super().fail_fast)
 
 
 class Script:

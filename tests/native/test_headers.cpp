@@ -10,7 +10,7 @@
 #include "flow_core/ring.hpp"
 #include "flow_core/status.hpp"
 #include "flow_core/timer_heap.hpp"
-#include "flow_core/topology_order.hpp"
+#include "flow_core/dynamic_graph_order.hpp"
 
 using namespace flow;
 
@@ -146,14 +146,14 @@ static void csr_orders_merges_and_finds_circles() {
 static void ignore(Name) {}
 static bool equal(Name a, Name b) { return a == b; }
 
-static uint32_t declare(Topology* t, Name name) {
+static uint32_t declare(DynamicGraph* t, Name name) {
     uint32_t v = topo_intern(t, name, static_cast<uint32_t>(name * 2654435761u), HIGH);
     topo_declare(t, v, true);
     return v;
 }
 
-static void topology_takes_back_what_fails() {
-    Topology t;
+static void dynamic_graph_takes_back_what_fails() {
+    DynamicGraph t;
     topo_init(&t, ignore, ignore, equal);
     topo_begin(&t);
     uint32_t a = declare(&t, 1), b = declare(&t, 2);
@@ -185,6 +185,6 @@ int main() {
     table_reuses_rows();
     timers_fire_in_order();
     csr_orders_merges_and_finds_circles();
-    topology_takes_back_what_fails();
+    dynamic_graph_takes_back_what_fails();
     std::puts("ok");
 }

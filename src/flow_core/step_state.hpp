@@ -1,5 +1,5 @@
 // The state of one step in one execution.
-// Lives here: the row. Does not live here: the moves (core/slab.pyx), because outputs are reference-counted objects.
+// Lives here: the row. Does not live here: the moves (core/run.pyx), because outputs are reference-counted objects.
 #pragma once
 #include <cstdint>
 
@@ -14,7 +14,7 @@ struct StepState {
     int32_t waiting;         // predecessors that have not ended
     uint16_t retries;        // attempts after the first
     uint8_t status;
-    uint8_t apart;           // why it is in no queue, see core/slab.pxd
+    uint8_t parked_for;      // why it is in no queue, see core/run.pxd
 };
 static_assert(sizeof(StepState) == 32, "two rows are a cache line");
 

@@ -1,4 +1,4 @@
-"""Waiter: whoever waits for the end of an execution goes on in the callback that ends it."""
+"""EndFuture: whoever waits for the end of an execution goes on in the callback that ends it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flow_core.core.waiter import Waiter
+from flow_core.core.future import EndFuture
 from flow_core.model.status import Status
 from tests.aio import run, run_virtual
 from tests.core.kit import World, echo, fan, line, turns
@@ -27,7 +27,7 @@ class Door:
         return await self.future
 
 
-async def waiting(world: World, body: Any) -> tuple[Any, Waiter]:
+async def waiting(world: World, body: Any) -> tuple[Any, EndFuture]:
     started = world.scheduler.start(line(body, echo), 1)
     waiter = world.scheduler.waiter(started)
     assert waiter is not None
@@ -190,9 +190,9 @@ def test_no_turn_is_scheduled_for_what_the_budget_has_room_for() -> None:
             return value
 
         await world.run(fan(3, pause))
-        before = world.scheduler.turns
+        before = world.scheduler.turns.count
         for _ in range(100):
             await world.run(line(pause, echo), 1)
-        assert world.scheduler.turns - before <= 1
+        assert world.scheduler.turns.count - before <= 1
 
     run_virtual(main())

@@ -1,6 +1,6 @@
 // The order of a growing graph: kept right after every new edge, so that a cycle is found when it would close.
 // Lives here: the dynamic topological order, its recomputation, ALL, walks, the way to a frozen graph's edges.
-// Does not live here: storage and transactions (topology.hpp).
+// Does not live here: storage and transactions (dynamic_graph.hpp).
 //
 // Algorithm: D. J. Pearce, P. H. J. Kelly, "A dynamic topological sort algorithm for directed acyclic graphs",
 // ACM JEA 11 (2006). Only the nodes between the two ends of an edge that goes the wrong way are looked at.
@@ -8,11 +8,11 @@
 #include <algorithm>
 
 #include "flow_core/csr.hpp"
-#include "flow_core/topology.hpp"
+#include "flow_core/dynamic_graph.hpp"
 
 namespace flow {
 
-inline uint32_t topo_new_stamp(Topology* t) noexcept {
+inline uint32_t topo_new_stamp(DynamicGraph* t) noexcept {
     if (++t->stamp == 0) {
         for (TopoNode& node : t->nodes) node.mark = 0;
         t->stamp = 1;
@@ -21,7 +21,7 @@ inline uint32_t topo_new_stamp(Topology* t) noexcept {
 }
 
 // Nodes after `start` with an order up to `limit`, into `forward` (breadth first); stops, true, at `goal`.
-inline bool topo_search_forward(Topology* t, uint32_t start, int64_t limit, uint32_t goal) {
+inline bool topo_search_forward(DynamicGraph* t, uint32_t start, int64_t limit, uint32_t goal) {
     uint32_t stamp = topo_new_stamp(t);
     t->forward.assign(1, start);
     t->parent.assign(1, NO_INDEX);
@@ -41,7 +41,7 @@ inline bool topo_search_forward(Topology* t, uint32_t start, int64_t limit, uint
     return false;
 }
 
-inline void topo_search_backward(Topology* t, uint32_t start, int64_t limit) {
+inline void topo_search_backward(DynamicGraph* t, uint32_t start, int64_t limit) {
     uint32_t stamp = topo_new_stamp(t);
     t->backward.assign(1, start);
     t->nodes[start].mark = stamp;
@@ -58,7 +58,7 @@ inline void topo_search_backward(Topology* t, uint32_t start, int64_t limit) {
 }
 
 // The circle that the search has closed at the last node of `forward`, first == last.
-inline void topo_take_cycle(Topology* t) {
+inline void topo_take_cycle(DynamicGraph* t) {
     t->cycle.clear();
     for (auto at = static_cast<uint32_t>(t->forward.size() - 1); at != NO_INDEX; at = t->parent[at]) {
         t->cycle.push_back(t->forward[at]);
@@ -68,7 +68,7 @@ inline void topo_take_cycle(Topology* t) {
 }
 
 // Both sides share out the order numbers that they had: all of `backward` below all of `forward`.
-inline void topo_reorder(Topology* t) {
+inline void topo_reorder(DynamicGraph* t) {
     auto less = [t](uint32_t a, uint32_t b) { return t->nodes[a].order < t->nodes[b].order; };
     std::sort(t->backward.begin(), t->backward.end(), less);
     std::sort(t->forward.begin(), t->forward.end(), less);
@@ -88,7 +88,7 @@ inline void topo_reorder(Topology* t) {
 }
 
 // Adds from -> to and mends the order. False: it closes a circle (`cycle`), the caller rolls back.
-inline bool topo_connect(Topology* t, uint32_t from, uint32_t to, bool by_source) {
+inline bool topo_connect(DynamicGraph* t, uint32_t from, uint32_t to, bool by_source) {
     if (from == to) {
         t->cycle.assign(2, from);
         return false;
@@ -107,14 +107,14 @@ inline bool topo_connect(Topology* t, uint32_t from, uint32_t to, bool by_source
 
 // --- ALL
 
-inline bool topo_connect_one(Topology* t, uint32_t from, uint32_t to, bool by_source, bool lazily) {
+inline bool topo_connect_one(DynamicGraph* t, uint32_t from, uint32_t to, bool by_source, bool lazily) {
     if (!lazily) return topo_connect(t, from, to, by_source);
     topo_link_lazily(t, from, to, by_source);
     return true;
 }
 
 // The barriers cost two edges a step, so they are made when the first step says ALL.
-inline bool topo_raise_barrier(Topology* t, bool end, bool lazily) {
+inline bool topo_raise_barrier(DynamicGraph* t, bool end, bool lazily) {
     bool* raised = end ? &t->has_end : &t->has_start;
     if (*raised) return true;
     *raised = true;
@@ -126,7 +126,7 @@ inline bool topo_raise_barrier(Topology* t, bool end, bool lazily) {
 }
 
 // The edges between a declared step and the barriers. `lazily`: the caller recomputes the order afterwards.
-inline bool topo_connect_all(Topology* t, uint32_t v, bool after_all, bool before_all, bool lazily) {
+inline bool topo_connect_all(DynamicGraph* t, uint32_t v, bool after_all, bool before_all, bool lazily) {
     if (after_all && !(topo_raise_barrier(t, true, lazily) && topo_connect_one(t, END, v, false, lazily))) return false;
     if (before_all && !(topo_raise_barrier(t, false, lazily) && topo_connect_one(t, v, START, true, lazily))) return false;
     if (!t->nodes[v].plain) return true;
@@ -138,7 +138,7 @@ inline bool topo_connect_all(Topology* t, uint32_t v, bool after_all, bool befor
 
 // Chooses the order number of a step that nothing binds yet, so that its edges need no search: below what it comes
 // before, above what it comes after, and within the zone of those that said ALL where it belongs to them.
-inline void topo_settle(Topology* t, uint32_t v, bool after_all, bool before_all) {
+inline void topo_settle(DynamicGraph* t, uint32_t v, bool after_all, bool before_all) {
     if (t->nodes[v].refs) return;
     if (t->log.replaced != NO_INDEX) t->log.orders.emplace_back(v, t->nodes[v].order);
     bool high = after_all || !t->before_it.empty() || (t->after_it.empty() && !before_all);
@@ -149,7 +149,7 @@ inline void topo_settle(Topology* t, uint32_t v, bool after_all, bool before_all
 }
 
 // All edges that v declares: before_it -> v -> after_it, and ALL. False: `cycle`.
-inline bool topo_connect_step(Topology* t, uint32_t v, bool after_all, bool before_all) {
+inline bool topo_connect_step(DynamicGraph* t, uint32_t v, bool after_all, bool before_all) {
     topo_settle(t, v, after_all, before_all);
     for (uint32_t u : t->before_it) {
         if (!topo_connect(t, u, v, false)) return false;
@@ -167,7 +167,7 @@ struct TopoBlock {  // a Csr that owns its block
     Csr csr;
 };
 
-inline void topo_to_csr(const Topology* t, TopoBlock* out) {
+inline void topo_to_csr(const DynamicGraph* t, TopoBlock* out) {
     std::vector<uint32_t> sources, targets;
     sources.reserve(t->edges.size());
     targets.reserve(t->edges.size());
@@ -185,7 +185,7 @@ inline void topo_to_csr(const Topology* t, TopoBlock* out) {
 }
 
 // The order numbers of all nodes anew, in their zones. Nothing is logged: it happens last or not at all.
-inline void topo_renumber(Topology* t, const Csr* csr) {
+inline void topo_renumber(DynamicGraph* t, const Csr* csr) {
     std::vector<uint8_t> below(csr->n, 0), above(csr->n, 0);
     if (t->has_start) below = csr_reach(csr, START, false);
     if (t->has_end) above = csr_reach(csr, END, true);
@@ -201,7 +201,7 @@ inline void topo_renumber(Topology* t, const Csr* csr) {
 }
 
 // Mends the whole order in one pass after edges were linked lazily, if one of them needs it. False: `cycle`.
-inline bool topo_recompute(Topology* t) {
+inline bool topo_recompute(DynamicGraph* t) {
     if (!t->log.wrong) return true;
     TopoBlock block;
     topo_to_csr(t, &block);
@@ -217,12 +217,12 @@ inline bool topo_recompute(Topology* t) {
 // --- queries
 
 // Whether a comes strictly before b.
-inline bool topo_reaches(Topology* t, uint32_t a, uint32_t b) {
+inline bool topo_reaches(DynamicGraph* t, uint32_t a, uint32_t b) {
     return a != b && t->nodes[a].order < t->nodes[b].order && topo_search_forward(t, a, t->nodes[b].order, b);
 }
 
 // Direct neighbours of v, each once, barriers resolved: declared by v first for predecessors.
-inline std::vector<uint32_t> topo_neighbours(const Topology* t, uint32_t v, bool before) {
+inline std::vector<uint32_t> topo_neighbours(const DynamicGraph* t, uint32_t v, bool before) {
     std::vector<uint32_t> own, others;
     for (uint32_t e = before ? t->nodes[v].in : t->nodes[v].out; e != NO_INDEX;
          e = before ? t->edges[e].next_in : t->edges[e].next_out) {
@@ -262,7 +262,7 @@ inline std::vector<uint32_t> topo_neighbours(const Topology* t, uint32_t v, bool
 
 // The edges among declared steps as dense numbers, for a frozen graph: what a step declared itself comes first.
 // Places are packed, and there are no ghosts.
-inline void topo_export(const Topology* t, std::vector<uint32_t>* sources, std::vector<uint32_t>* targets) {
+inline void topo_export(const DynamicGraph* t, std::vector<uint32_t>* sources, std::vector<uint32_t>* targets) {
     std::vector<uint32_t> place(t->nodes.size()), plain;
     for (size_t v = 0; v < t->nodes.size(); ++v) place[v] = t->nodes[v].place;
     for (uint32_t v : t->places) {
@@ -289,7 +289,7 @@ inline void topo_export(const Topology* t, std::vector<uint32_t>* sources, std::
 }
 
 // nullptr when all invariants hold, else what is wrong.
-inline const char* topo_check(const Topology* t) {
+inline const char* topo_check(const DynamicGraph* t) {
     std::vector<uint32_t> refs(t->nodes.size(), 0);
     uint32_t dead = 0, named = 0, declared = 0;
     for (const TopoEdge& edge : t->edges) {

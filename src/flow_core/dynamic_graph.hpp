@@ -1,6 +1,6 @@
 // The growing graph behind registration: names to nodes, edges in one pool, changes that can be taken back.
 // Lives here: storage, the hash of names, transactions. Does not live here: the order of the nodes and the cycle check
-// (topology_order.hpp), strings (the owner of the names gives handles and a comparison).
+// (dynamic_graph_order.hpp), strings (the owner of the names gives handles and a comparison).
 //
 // A step costs 40 bytes of node, 16 per edge, 4 of registration order and 8 of hash slot; nothing is an object.
 #pragma once
@@ -55,7 +55,7 @@ struct TopoLog {  // what the transaction under way has done
     bool replaced_plain = false;
 };
 
-struct Topology {
+struct DynamicGraph {
     std::vector<TopoNode> nodes;
     std::vector<TopoEdge> edges;
     std::vector<uint32_t> table;   // open addressing, linear probing, at most half full
@@ -71,7 +71,7 @@ struct Topology {
     std::vector<uint32_t> before_it, after_it;  // nodes that the step under way names
 };
 
-inline void topo_init(Topology* t, NameHook keep, NameHook drop, SameName same) {
+inline void topo_init(DynamicGraph* t, NameHook keep, NameHook drop, SameName same) {
     t->keep = keep;
     t->drop = drop;
     t->same = same;
@@ -80,20 +80,20 @@ inline void topo_init(Topology* t, NameHook keep, NameHook drop, SameName same) 
     t->table.assign(16, NO_INDEX);
 }
 
-inline void topo_free(Topology* t) noexcept {
+inline void topo_free(DynamicGraph* t) noexcept {
     for (const TopoNode& node : t->nodes) {
         if (node.name) t->drop(node.name);
     }
     t->nodes.clear();
 }
 
-inline bool topo_is_ghost(const Topology* t, uint32_t v) noexcept {
+inline bool topo_is_ghost(const DynamicGraph* t, uint32_t v) noexcept {
     return v >= FIRST_NAMED && t->nodes[v].name && t->nodes[v].place == NO_INDEX;
 }
 
 // --- names
 
-inline size_t topo_slot(const Topology* t, Name name, uint32_t hash) noexcept {
+inline size_t topo_slot(const DynamicGraph* t, Name name, uint32_t hash) noexcept {
     size_t mask = t->table.size() - 1, at = hash & mask;
     for (; t->table[at] != NO_INDEX; at = (at + 1) & mask) {
         const TopoNode& node = t->nodes[t->table[at]];
@@ -102,12 +102,12 @@ inline size_t topo_slot(const Topology* t, Name name, uint32_t hash) noexcept {
     return at;
 }
 
-inline uint32_t topo_find(const Topology* t, Name name, uint32_t hash) noexcept {
+inline uint32_t topo_find(const DynamicGraph* t, Name name, uint32_t hash) noexcept {
     return t->table[topo_slot(t, name, hash)];
 }
 
 // Room for `named` names without another rehash. Throws bad_alloc, nothing changed then.
-inline void topo_reserve_names(Topology* t, size_t named) {
+inline void topo_reserve_names(DynamicGraph* t, size_t named) {
     size_t size = t->table.size();
     while (size < named * 2) size *= 2;
     if (size == t->table.size()) return;
@@ -121,7 +121,7 @@ inline void topo_reserve_names(Topology* t, size_t named) {
     t->table.swap(table);
 }
 
-inline int64_t topo_fresh_order(Topology* t, Zone zone) noexcept {
+inline int64_t topo_fresh_order(DynamicGraph* t, Zone zone) noexcept {
     switch (zone) {
         case LOW: return t->low--;
         case BOTTOM: return t->bottom--;
@@ -131,7 +131,7 @@ inline int64_t topo_fresh_order(Topology* t, Zone zone) noexcept {
 }
 
 // The node of a name, made (as a ghost, with an order number of the zone) when there is none.
-inline uint32_t topo_intern(Topology* t, Name name, uint32_t hash, Zone zone) {
+inline uint32_t topo_intern(DynamicGraph* t, Name name, uint32_t hash, Zone zone) {
     size_t at = topo_slot(t, name, hash);
     if (t->table[at] != NO_INDEX) return t->table[at];
     if ((size_t{t->named} + 1) * 2 > t->table.size()) {
@@ -155,7 +155,7 @@ inline uint32_t topo_intern(Topology* t, Name name, uint32_t hash, Zone zone) {
 }
 
 // Forget a node that nothing refers to. Removal by shifting back (Knuth, TAOCP vol. 3, 6.4, algorithm R).
-inline void topo_forget(Topology* t, uint32_t v) noexcept {
+inline void topo_forget(DynamicGraph* t, uint32_t v) noexcept {
     TopoNode& node = t->nodes[v];
     size_t mask = t->table.size() - 1, at = node.hash & mask;
     while (t->table[at] != v) at = (at + 1) & mask;
@@ -182,11 +182,11 @@ struct TopoMention {
 
 inline void topo_prefetch_name(Name name) noexcept { __builtin_prefetch(reinterpret_cast<const void*>(name)); }
 
-inline void topo_prefetch_slot(const Topology* t, uint32_t hash) noexcept {
+inline void topo_prefetch_slot(const DynamicGraph* t, uint32_t hash) noexcept {
     __builtin_prefetch(&t->table[hash & (t->table.size() - 1)]);
 }
 
-inline void topo_prefetch_node(const Topology* t, uint32_t hash) noexcept {
+inline void topo_prefetch_node(const DynamicGraph* t, uint32_t hash) noexcept {
     uint32_t v = t->table[hash & (t->table.size() - 1)];
     if (v == NO_INDEX) return;
     const TopoNode* node = t->nodes.data() + v;
@@ -195,7 +195,7 @@ inline void topo_prefetch_node(const Topology* t, uint32_t hash) noexcept {
 }
 
 // Room for what a bulk brings. Throws bad_alloc, nothing changed then.
-inline void topo_reserve(Topology* t, size_t steps, size_t edges) {
+inline void topo_reserve(DynamicGraph* t, size_t steps, size_t edges) {
     topo_reserve_names(t, t->named + steps);
     t->nodes.reserve(t->nodes.size() + steps);
     t->places.reserve(t->places.size() + steps);
@@ -204,11 +204,11 @@ inline void topo_reserve(Topology* t, size_t steps, size_t edges) {
 }
 
 // Gives back what growing by doubling left over, after a bulk that brought most of what there is.
-inline void topo_trim(Topology* t) { t->edges.shrink_to_fit(); }
+inline void topo_trim(DynamicGraph* t) { t->edges.shrink_to_fit(); }
 
 // --- edges and registrations
 
-inline void topo_link(Topology* t, uint32_t from, uint32_t to, bool by_source) {
+inline void topo_link(DynamicGraph* t, uint32_t from, uint32_t to, bool by_source) {
     auto e = static_cast<uint32_t>(t->edges.size());
     TopoNode &source = t->nodes[from], &target = t->nodes[to];
     t->edges.push_back(TopoEdge{from | (by_source ? FLAG : 0), to, source.out, target.in});
@@ -218,19 +218,19 @@ inline void topo_link(Topology* t, uint32_t from, uint32_t to, bool by_source) {
 }
 
 // Leaves the order to topo_recompute.
-inline void topo_link_lazily(Topology* t, uint32_t from, uint32_t to, bool by_source) {
+inline void topo_link_lazily(DynamicGraph* t, uint32_t from, uint32_t to, bool by_source) {
     topo_link(t, from, to, by_source);
     t->log.wrong |= t->nodes[from].order >= t->nodes[to].order;
 }
 
-inline void topo_declare(Topology* t, uint32_t v, bool plain) {
+inline void topo_declare(DynamicGraph* t, uint32_t v, bool plain) {
     t->places.push_back(v);
     t->nodes[v].place = static_cast<uint32_t>(t->places.size() - 1);
     t->nodes[v].plain = plain;
     ++t->declared;
 }
 
-inline void topo_kill(Topology* t, uint32_t e) noexcept {
+inline void topo_kill(DynamicGraph* t, uint32_t e) noexcept {
     TopoEdge& edge = t->edges[e];
     edge.to |= FLAG;
     --t->nodes[edge.source()].refs;
@@ -238,12 +238,12 @@ inline void topo_kill(Topology* t, uint32_t e) noexcept {
     ++t->dead;
 }
 
-inline void topo_forget_if_lost(Topology* t, uint32_t v) noexcept {
+inline void topo_forget_if_lost(DynamicGraph* t, uint32_t v) noexcept {
     if (topo_is_ghost(t, v) && !t->nodes[v].refs) topo_forget(t, v);
 }
 
 // Rebuilds the pool without its dead edges; each is swept once, so a removal pays O(1) for it.
-inline void topo_sweep(Topology* t) noexcept {
+inline void topo_sweep(DynamicGraph* t) noexcept {
     if (t->dead * size_t{2} <= t->edges.size() + t->nodes.size()) return;
     for (TopoNode& node : t->nodes) {
         node.in = NO_INDEX;
@@ -262,7 +262,7 @@ inline void topo_sweep(Topology* t) noexcept {
 }
 
 // Kills the edges that v itself declared. Edges that others declared to it stay.
-inline void topo_kill_own(Topology* t, uint32_t v, std::vector<uint32_t>* killed) {
+inline void topo_kill_own(DynamicGraph* t, uint32_t v, std::vector<uint32_t>* killed) {
     for (uint32_t e = t->nodes[v].in; e != NO_INDEX; e = t->edges[e].next_in) {
         if (!t->edges[e].dead() && !t->edges[e].by_source()) killed->push_back(e);
     }
@@ -273,7 +273,7 @@ inline void topo_kill_own(Topology* t, uint32_t v, std::vector<uint32_t>* killed
 }
 
 // Ghosts that only the killed edges kept are forgotten; then nothing can be taken back any more.
-inline void topo_bury(Topology* t, std::vector<uint32_t>* killed) noexcept {
+inline void topo_bury(DynamicGraph* t, std::vector<uint32_t>* killed) noexcept {
     for (uint32_t e : *killed) {
         topo_forget_if_lost(t, t->edges[e].source());
         topo_forget_if_lost(t, t->edges[e].target());
@@ -283,7 +283,7 @@ inline void topo_bury(Topology* t, std::vector<uint32_t>* killed) noexcept {
 }
 
 // Undeclares v; a ghost remains when others refer to it. Throws bad_alloc, nothing changed then.
-inline void topo_remove(Topology* t, uint32_t v) {
+inline void topo_remove(DynamicGraph* t, uint32_t v) {
     t->log.killed.clear();
     topo_kill_own(t, v, &t->log.killed);
     t->places[t->nodes[v].place] = NO_INDEX;
@@ -295,7 +295,7 @@ inline void topo_remove(Topology* t, uint32_t v) {
 }
 
 // Closes the gaps of removed steps: afterwards a node's place is its dense number.
-inline void topo_pack(Topology* t) noexcept {
+inline void topo_pack(DynamicGraph* t) noexcept {
     uint32_t kept = 0;
     for (size_t i = 0; i < t->places.size(); ++i) {
         uint32_t v = t->places[i];
@@ -308,7 +308,7 @@ inline void topo_pack(Topology* t) noexcept {
 
 // --- transactions
 
-inline void topo_begin(Topology* t) noexcept {
+inline void topo_begin(DynamicGraph* t) noexcept {
     t->log.edges = t->edges.size();
     t->log.places = t->places.size();
     t->log.has_start = t->has_start;
@@ -321,7 +321,7 @@ inline void topo_begin(Topology* t) noexcept {
 }
 
 // From here on v's own edges may be declared anew; a rollback brings the old ones back.
-inline void topo_begin_replace(Topology* t, uint32_t v, bool plain) {
+inline void topo_begin_replace(DynamicGraph* t, uint32_t v, bool plain) {
     topo_begin(t);
     topo_kill_own(t, v, &t->log.killed);
     t->log.replaced = v;
@@ -329,7 +329,7 @@ inline void topo_begin_replace(Topology* t, uint32_t v, bool plain) {
     t->nodes[v].plain = plain;
 }
 
-inline void topo_commit(Topology* t) noexcept {
+inline void topo_commit(DynamicGraph* t) noexcept {
     topo_bury(t, &t->log.killed);
     t->log.created.clear();
     t->log.orders.clear();
@@ -337,7 +337,7 @@ inline void topo_commit(Topology* t) noexcept {
     if (t->log.created.capacity() > 4096) std::vector<uint32_t>().swap(t->log.created);
 }
 
-inline void topo_rollback(Topology* t) noexcept {
+inline void topo_rollback(DynamicGraph* t) noexcept {
     while (t->edges.size() > t->log.edges) {  // each is the newest of both its lists
         TopoEdge& edge = t->edges.back();
         TopoNode &source = t->nodes[edge.source()], &target = t->nodes[edge.target()];

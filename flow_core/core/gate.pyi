@@ -1,9 +1,0 @@
-from typing import Any
-
-from flow_core.core.run import Run
-from flow_core.core.task_list import Crew
-
-class Gate(Crew):
-    def reserve(self, run: Run, index: int) -> None: ...
-    def give_back(self, run: Run, index: int) -> None: ...
-    def release(self, outcomes: list[Any]) -> None: ...

@@ -1,3 +1,0 @@
-from flow_core.core.gate import Gate
-
-class Waker(Gate): ...
