@@ -260,7 +260,7 @@ class FlowFields(TypedDict, total=False):
 class ExecutorFields(TypedDict, total=False):
     """The keywords of ``Executor`` and its ``init``; `ExecutorOptions` says what each means."""
 
-    flow: Any
+    flow: FlowResolver | None
     error_handler: Callable[[BaseException, Any], None] | None
     context: Mapping[str, Any]
     concurrency: int
