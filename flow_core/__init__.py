@@ -66,12 +66,22 @@ __all__ = [
 ]
 
 
-def connect(url: str, *, service: str | None = None, key: str | None = None, tls: _typing.Any = None) -> "RemoteFlow":
-    """A `RemoteFlow`: the flows of a server, with the methods of `Flow`. It connects with its first call.
+def connect(
+    url: str,
+    *,
+    service: str | None = None,
+    key: str | None = None,
+    tls: _typing.Any = None,
+    **unknown: _typing.Never,
+) -> "RemoteFlow":
+    """The flows of a server, as a `RemoteFlow`, with the methods of `Flow`. It connects with its first call::
+
+        async with connect("grpc://127.0.0.1:50051") as flows:
+            print(await flows.call("greet", "world"))
 
     Args:
         url: ``grpc://host:port``, ``grpcs://host:port`` (TLS), or ``unix:/path/of/socket``.
-        service: name under which `RemoteFlow.serve` offers steps.
+        service: name under which `RemoteFlow.serve` serves steps.
         key: API key.
         tls: whom to trust and what to show, with ``grpcs``: anything with ``pem()`` that gives (ca, key, cert) as PEM
             bytes or None, or the path of a PEM file of authorities.
@@ -82,7 +92,7 @@ def connect(url: str, *, service: str | None = None, key: str | None = None, tls
     """
     from flow_core.client.remote_flow import RemoteFlow
 
-    return RemoteFlow(url, service=service, key=key, tls=tls)
+    return RemoteFlow(url, service=service, key=key, tls=tls, **unknown)
 
 
 def get_include() -> str:

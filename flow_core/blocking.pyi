@@ -322,30 +322,30 @@ class Flow:
         """The options in force."""
     @property
     def executor(self) -> Executor:
-        """The executor: pause, resume, abort, status, result, list, explain by id."""
+        """The executor: look up and control executions by id."""
     @property
     def operations(self) -> OperationRegistry:
-        """The operation types this flow can decode."""
+        """The operation types that this flow can decode."""
     def open(self) -> None:
-        """Open the store, read the flows in it, and go on with what is unfinished there. Nothing without a store.
+        """Open the store, read its flows, and continue unfinished executions. Does nothing without a store.
 
-        The first method that needs it does this, and so does ``async with``.
+        ``async with`` calls it, and so does the first method that needs the store.
 
         Raises:
-            ForeignStore, StoreCorrupt, SchemaTooNew, StoreUnavailable: the store was not touched.
+            ForeignStore, StoreCorrupt, SchemaTooNew, StoreUnavailable: the store was not changed.
         """
     def stop(self, drain: float | None=None) -> None:
         """Stop the executor (see `Executor.stop`), close the clients, then end the thread. Nothing the second time."""
     def close(self) -> None:
         """The same as `stop`."""
     def create_step(self, flow: str, step: Step, *, revision: int | None=None, author: Author | None=None) -> int:
-        """Add a step to a flow, which comes into being with its first step. Returns the new revision.
+        """Add a step to a flow, and return the new revision. A flow is created with its first step.
 
-        With a store: a step that is stored already, unchanged, makes no new revision; it gets its callables.
+        With a store, a step that is stored already, unchanged, makes no new revision; it gets its callables.
 
         Args:
-            revision: the change is only made when the flow is at this revision (compare-and-set).
-            author: whose step it is; None: this host's, with a store. With an author, a step that is there already,
+            revision: make the change only if the flow is at this revision (compare-and-set).
+            author: who owns the step; None: with a store, this host. With an author, a step that the flow has already,
                 unchanged and of the same owner, makes no new revision.
 
         Raises:
@@ -353,43 +353,43 @@ class Flow:
             store, EncodeError when something of the step can't be stored, and StoreError.
         """
     def create_steps(self, flow: str, steps: Iterable[Step], *, revision: int | None=None, author: Author | None=None) -> int:
-        """Add many steps in one revision, all or none. Errors as `create_step`."""
+        """Add steps in one revision, all or none, and return it. Errors as `create_step`."""
     def delete_step(self, flow: str, step: str | Step, *, revision: int | None=None, author: Author | None=None) -> int:
-        """Take a step out of a flow. Returns the new revision.
+        """Remove a step from a flow, and return the new revision.
 
         Raises:
             UnknownFlow, UnknownStep, OutputConflict, RevisionConflict.
         """
     def replace_step(self, flow: str, old: str | Step, new: Step, *, revision: int | None=None, author: Author | None=None) -> int:
-        """Put one step in the place of another, in one revision. Returns it.
+        """Put one step in the place of another, in one revision, and return it.
 
         Args:
-            old: an id; or the Step as looked up, which then must be the one registered still.
+            old: an id; or the Step as it was looked up, which must still be the registered one.
 
         Raises:
             as `create_step` and `delete_step`.
         """
     def predicate(self, name: str, function: Callable[[Any], bool]) -> None:
-        """Register what ``when=name`` asks: called with the step's input value, on the loop."""
+        """Register the callable behind ``when=name``; it is called on the loop, with the step's input value."""
     def bind(self, name: str, function: Callable[..., Any]) -> None:
-        """Give local operations that came over the wire, or from the store, their callable in this process."""
+        """Give local operations that came over the network, or from the store, their callable in this process."""
     def lookup(self, flow: str) -> list[Step]:
         """The steps of a flow, in the order of their registration. Raises `UnknownFlow`."""
     def unresolved(self, flow: str) -> dict[str, list[str]]:
-        """Ids that steps name and nobody registered yet -> the steps that name them."""
+        """Ids that steps name and nobody has registered yet -> the steps that name them. Raises `UnknownFlow`."""
     def changes(self, flow: str | None=None, *, since: int | None=None) -> Iterator[RevisionChange]:
-        """Changes of one flow or of all from now on, without end; with ``since`` the stored later ones come first."""
+        """Changes of one flow, or of all, from now on, without end; with ``since`` those after that revision first."""
     def past_changes(self, flow: str | None=None) -> list[RevisionChange]:
-        """Every change so far, by flow and revision, as far as a store has them."""
+        """Every change so far, by flow and revision, as far as the store has them."""
     def on_change(self, listener: Callable[[RevisionChange], None]) -> Callable[[], None]:
-        """Call ``listener`` with each change as it is made; returns what ends that. It must be quick."""
+        """Call ``listener``, which must be quick, with each change. Returns a callable that ends that."""
     def owners(self, flow: str) -> Mapping[str, str]:
-        """Step -> whose it is, as far as an author or a store told. Raises `UnknownFlow`."""
+        """Step -> its owner, as far as one is known. Raises `UnknownFlow`."""
     @property
     def ownership(self) -> Mapping[str, Mapping[str, str]]:
-        """Flow -> step -> whose it is: a view of what this process knows."""
+        """Flow -> step -> its owner: a live view of what this process knows."""
     def revision(self, flow: str) -> int:
-        """Revision of a flow: the number of changes so far; 0 for one that nobody registered."""
+        """Revision of a flow: the number of its changes; 0 for one that nobody registered."""
     def flows(self) -> list[str]:
         """Names of all flows, sorted."""
     def plan(self, flow: str, step: str | None=None) -> Plan:
@@ -399,20 +399,20 @@ class Flow:
     def to_dot(self, flow: str, execution: Execution | None=None) -> str:
         """The flow as a Graphviz digraph."""
     def execute(self, flow: str | Sequence[Step], request: Any=b'', options: ExecuteOptions | None=None, **fields: Unpack[ExecuteFields]) -> Execution:
-        """Execute a flow (by name, or a list of steps) and wait for its end.
+        """Execute a flow (by name, or a list of steps) and wait until it ends.
 
         Args:
             flow: a name, or steps.
-            request: input of the roots: bytes, or a value for local operations.
+            request: input of the first steps: bytes, or a value for local operations.
             options: an `ExecuteOptions`; or give its fields as keywords.
 
         Returns:
-            the execution, over; with ``async_=True`` its handle as soon as it has started.
+            the execution, which has succeeded; with ``async_=True`` its handle as soon as it has started.
 
         Raises:
-            UnknownFlow, UnknownStep, UnresolvedSteps, MissingInput, ExecutionConflict, ExecutorStopped: before it
-            starts; StepFailed, ExecutionTimeout, ExecutionAborted, ExecutionStopped: when it did not end well, with the
-            handle in ``error.execution``.
+            UnknownFlow, UnknownStep, UnresolvedSteps, MissingInput, ExecutionConflict, ExecutorStopped, InvalidOption:
+            it was not started; StepFailed, ExecutionTimeout, ExecutionAborted, ExecutionStopped: it did not succeed,
+            and its handle is ``error.execution``.
         """
     def call(self, flow: str | Sequence[Step], request: Any=b'', **fields: Unpack[ExecuteFields]) -> Any:
         """Execute a flow and return its result value. Errors as `execute`."""

@@ -1,8 +1,8 @@
 """`Flow`: the manager. Named flows whose steps come and go while executions run.
 
-Lives here: the public face over the catalog, the executor (floor 2) and the store (floor 3), with the clients that
-operations use. Does not live here: registering (``catalog.py``), how steps are checked and compiled (``engine/``), how
-they run (``runtime/``, ``core/``).
+Lives here: the public face over the catalog, the executor and the store, with the clients that operations use. Does not
+live here: registering (``catalog/``), how steps are checked and compiled (``engine/``), how they run (``runtime/``,
+``core/``), what the other faces promise alike (``model/interface.py``).
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ class Flow:
         store: where executions and flows are kept: ``"sqlite:///flow.db"``, ``"postgresql://..."``, or a
             `flow_core.stores.Store`. None or ``"memory:"``: they live in this process.
         keep: how long the store keeps finished executions, see `FlowOptions`.
-        rpc: what operations call with: a client, an url, or a mapping of services to urls.
-        pubsub: what operations publish with: a client, or an url.
+        rpc: the client that operations call with, its URL, or a mapping of services to URLs.
+        pubsub: the client that operations publish with, or its URL.
         operations: registry of operation types, for decoding.
         context: your own values.
-        options: a `FlowOptions` instead of executor, store and context.
+        options: a `FlowOptions` instead of executor, store, keep and context.
     """
 
     rpc: RpcClient | None
@@ -139,12 +139,12 @@ class Flow:
 
     @property
     def executor(self) -> Executor:
-        """The executor: pause, resume, abort, status, result, list, explain by id."""
+        """The executor: look up and control executions by id."""
         return self._executor
 
     @property
     def operations(self) -> OperationRegistry:
-        """The operation types this flow can decode."""
+        """The operation types that this flow can decode."""
         if self._operations is None:
             from flow_core.operations.registry import OperationRegistry
 
@@ -152,12 +152,12 @@ class Flow:
         return self._operations
 
     async def open(self) -> None:
-        """Open the store, read the flows in it, and go on with what is unfinished there. Nothing without a store.
+        """Open the store, read its flows, and continue unfinished executions. Does nothing without a store.
 
-        The first method that needs it does this, and so does ``async with``.
+        ``async with`` calls it, and so does the first method that needs the store.
 
         Raises:
-            ForeignStore, StoreCorrupt, SchemaTooNew, StoreUnavailable: the store was not touched.
+            ForeignStore, StoreCorrupt, SchemaTooNew, StoreUnavailable: the store was not changed.
         """
         if self._unopened is None:
             return
@@ -212,13 +212,13 @@ class Flow:
     async def create_step(
         self, flow: str, step: Step, *, revision: int | None = None, author: Author | None = None
     ) -> int:
-        """Add a step to a flow, which comes into being with its first step. Returns the new revision.
+        """Add a step to a flow, and return the new revision. A flow is created with its first step.
 
-        With a store: a step that is stored already, unchanged, makes no new revision; it gets its callables.
+        With a store, a step that is stored already, unchanged, makes no new revision; it gets its callables.
 
         Args:
-            revision: the change is only made when the flow is at this revision (compare-and-set).
-            author: whose step it is; None: this host's, with a store. With an author, a step that is there already,
+            revision: make the change only if the flow is at this revision (compare-and-set).
+            author: who owns the step; None: with a store, this host. With an author, a step that the flow has already,
                 unchanged and of the same owner, makes no new revision.
 
         Raises:
@@ -230,14 +230,14 @@ class Flow:
     async def create_steps(
         self, flow: str, steps: Iterable[Step], *, revision: int | None = None, author: Author | None = None
     ) -> int:
-        """Add many steps in one revision, all or none. Errors as `create_step`."""
+        """Add steps in one revision, all or none, and return it. Errors as `create_step`."""
         await self.open()
         return await self._catalog.create(flow, steps, revision, author)
 
     async def delete_step(
         self, flow: str, step: str | Step, *, revision: int | None = None, author: Author | None = None
     ) -> int:
-        """Take a step out of a flow. Returns the new revision.
+        """Remove a step from a flow, and return the new revision.
 
         Raises:
             UnknownFlow, UnknownStep, OutputConflict, RevisionConflict.
@@ -248,10 +248,10 @@ class Flow:
     async def replace_step(
         self, flow: str, old: str | Step, new: Step, *, revision: int | None = None, author: Author | None = None
     ) -> int:
-        """Put one step in the place of another, in one revision. Returns it.
+        """Put one step in the place of another, in one revision, and return it.
 
         Args:
-            old: an id; or the Step as looked up, which then must be the one registered still.
+            old: an id; or the Step as it was looked up, which must still be the registered one.
 
         Raises:
             as `create_step` and `delete_step`.
@@ -260,11 +260,11 @@ class Flow:
         return await self._catalog.replace(flow, old, new, revision, author)
 
     def predicate(self, name: str, function: Callable[[Any], bool]) -> None:
-        """Register what ``when=name`` asks: called with the step's input value, on the loop."""
+        """Register the callable behind ``when=name``; it is called on the loop, with the step's input value."""
         self._catalog.predicate(name, function)
 
     def bind(self, name: str, function: Callable[..., Any]) -> None:
-        """Give local operations that came over the wire, or from the store, their callable in this process."""
+        """Give local operations that came over the network, or from the store, their callable in this process."""
         self._catalog.bind(name, function)
 
     def _rebound(self) -> None:
@@ -278,36 +278,36 @@ class Flow:
         return list(self._catalog.definition(flow))
 
     async def unresolved(self, flow: str) -> dict[str, list[str]]:
-        """Ids that steps name and nobody registered yet -> the steps that name them."""
+        """Ids that steps name and nobody has registered yet -> the steps that name them. Raises `UnknownFlow`."""
         await self.open()
         return self._catalog.definition(flow).unresolved()
 
     def changes(self, flow: str | None = None, *, since: int | None = None) -> AsyncIterator[RevisionChange]:
-        """Changes of one flow or of all from now on, without end; with ``since`` the stored later ones come first."""
+        """Changes of one flow, or of all, from now on, without end; with ``since`` those after that revision first."""
         return self._catalog.feed.stream(flow, since, self.past_changes)
 
     async def past_changes(self, flow: str | None = None) -> list[RevisionChange]:
-        """Every change so far, by flow and revision, as far as a store has them."""
+        """Every change so far, by flow and revision, as far as the store has them."""
         await self.open()
         return await self._catalog.past(flow)
 
     def on_change(self, listener: Callable[[RevisionChange], None]) -> Callable[[], None]:
-        """Call ``listener`` with each change as it is made; returns what ends that. It must be quick."""
+        """Call ``listener``, which must be quick, with each change. Returns a callable that ends that."""
         return self._catalog.feed.listen(listener)
 
     async def owners(self, flow: str) -> Mapping[str, str]:
-        """Step -> whose it is, as far as an author or a store told. Raises `UnknownFlow`."""
+        """Step -> its owner, as far as one is known. Raises `UnknownFlow`."""
         await self.open()
         self._catalog.definition(flow)
         return MappingProxyType(self._catalog.owners.get(flow, {}))
 
     @property
     def ownership(self) -> Mapping[str, Mapping[str, str]]:
-        """Flow -> step -> whose it is: a view of what this process knows."""
+        """Flow -> step -> its owner: a live view of what this process knows."""
         return MappingProxyType(self._catalog.owners)
 
     async def revision(self, flow: str) -> int:
-        """Revision of a flow: the number of changes so far; 0 for one that nobody registered."""
+        """Revision of a flow: the number of its changes; 0 for one that nobody registered."""
         await self.open()
         found = self._catalog.definitions.get(flow)
         return 0 if found is None else found.revision
@@ -346,20 +346,20 @@ class Flow:
         options: ExecuteOptions | None = None,
         **fields: Unpack[ExecuteFields],
     ) -> Execution:
-        """Execute a flow (by name, or a list of steps) and wait for its end.
+        """Execute a flow (by name, or a list of steps) and wait until it ends.
 
         Args:
             flow: a name, or steps.
-            request: input of the roots: bytes, or a value for local operations.
+            request: input of the first steps: bytes, or a value for local operations.
             options: an `ExecuteOptions`; or give its fields as keywords.
 
         Returns:
-            the execution, over; with ``async_=True`` its handle as soon as it has started.
+            the execution, which has succeeded; with ``async_=True`` its handle as soon as it has started.
 
         Raises:
-            UnknownFlow, UnknownStep, UnresolvedSteps, MissingInput, ExecutionConflict, ExecutorStopped: before it
-            starts; StepFailed, ExecutionTimeout, ExecutionAborted, ExecutionStopped: when it did not end well, with the
-            handle in ``error.execution``.
+            UnknownFlow, UnknownStep, UnresolvedSteps, MissingInput, ExecutionConflict, ExecutorStopped, InvalidOption:
+            it was not started; StepFailed, ExecutionTimeout, ExecutionAborted, ExecutionStopped: it did not succeed,
+            and its handle is ``error.execution``.
         """
         async_, started = fields and fields.get("async_"), None
         if options is None and type(flow) is str and (not fields or fields.keys() == {"async_"}):  # the short way

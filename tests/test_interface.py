@@ -128,6 +128,7 @@ def test_the_keywords_are_the_fields_of_the_record(fields: Any, options: Any) ->
         (ExecutorOptions, "wokers", "workers"),
         (Flow, "stroe", "store"),
         (blocking.Flow, "stroe", "store"),
+        (lambda **fields: connect("grpc://127.0.0.1:1", **fields), "serivce", "service"),
         (FlowOptions, "stroe", "store"),
         (ExecuteOptions, "timeuot", "timeout"),
         (Retry, "retires", "retries"),

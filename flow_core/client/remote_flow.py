@@ -11,7 +11,7 @@ import dataclasses
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, Unpack
+from typing import Any, Final, NamedTuple, Never, Self, Unpack
 
 from flow_core.client.channel import PATIENCE, CallError, Channel, failure
 from flow_core.client.execute_many import Outcome, execute_many
@@ -19,7 +19,7 @@ from flow_core.client.remote_execution import RemoteExecution, RemoteExecutor
 from flow_core.client.worker import Worker
 from flow_core.errors import FlowError, InvalidOption
 from flow_core.model.interface import FlowLike
-from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS, ExecuteFields, ExecuteOptions, Retry
+from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS, ExecuteFields, ExecuteOptions, Retry, unknown_option
 from flow_core.model.payload import encode_outcome, encode_value
 from flow_core.model.step import Step
 from flow_core.model.trace_context import current_trace
@@ -66,7 +66,10 @@ class RemoteFlow(FlowLike):
         tls: Any = None,
         patience: float = PATIENCE,
         operations: OperationRegistry | None = None,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            raise unknown_option("RemoteFlow", unknown, RemoteFlow)
         self.channel: Final = Channel(url, key=key, tls=tls, patience=patience)
         self.service = service
         self.operations: Final = operations or OperationRegistry()

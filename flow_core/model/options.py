@@ -100,17 +100,19 @@ def _delay(value: Any, what: str, *, zero: bool = False) -> float | None:
 @_named
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often and when to try again.
+    """How often and when a failed step is tried again::
+
+        Step("charge", charge, retry=Retry(5, initial=0.5, max=60, retry_on=TimeoutError))
 
     Args:
-        retries: attempts after the first one.
+        retries: number of attempts after the first one.
         initial: seconds before the first retry.
-        factor: each further delay is this times longer.
-        max: no delay is longer than this, seconds.
+        factor: each further delay is this many times longer.
+        max: longest delay, seconds.
         jitter: ``"full"`` draws the delay evenly from 0 to the computed one (AWS Architecture Blog, "Exponential
             Backoff And Jitter", 2015); ``"none"`` takes the computed one.
-        retry_on: only these exceptions (classes, or ``module.QualName`` strings) are retried; subclasses count.
-        give_up_on: these never are.
+        retry_on: retry only these exceptions (classes, or ``module.QualName`` strings) and their subclasses.
+        give_up_on: never retry these.
     """
 
     retries: int = 3
@@ -149,12 +151,14 @@ class Retry:
 @_named
 @dataclass(frozen=True, slots=True)
 class OperationOptions:
-    """Defaults that an operation brings along; what the step sets wins.
+    """Defaults of an operation; what the step sets takes precedence::
+
+        LocalOperation(charge, options=OperationOptions(timeout=10, retries=3))
 
     Args:
-        timeout: seconds per attempt.
+        timeout: seconds for each attempt.
         retries: a count or a `Retry`.
-        allow_fail: a failure does not fail the execution.
+        allow_fail: the execution continues when the step fails.
         context: your own values, for your own operations.
     """
 
@@ -181,23 +185,26 @@ DEFAULT_OPERATION_OPTIONS: Final = OperationOptions()
 @_named
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecuteOptions:
-    """The options of one execution, as a record: ``execute(flow, request, options=ExecuteOptions(...))``.
+    """The options of one execution, as a record; ``execute`` takes its fields as keywords, too::
+
+        nightly = ExecuteOptions(timeout=3600, priority=3)
+        await flow.execute("report", request, nightly, id="report-2026-11-28")
 
     Args:
         flow: name of the flow, where it is not given directly.
-        id: your id; the same id again is the same execution.
-        step: start here: this step and its descendants only.
+        id: id of the execution. Executing with the same id again returns the same execution.
+        step: start at this step, and run only it and the steps that come after it.
         output: name of the output that is the result.
         timeout: seconds for the whole execution.
-        async_: return the handle at once.
-        concurrency: most steps of this execution that run at the same time.
+        async_: return the handle as soon as the execution has started.
+        concurrency: maximum number of steps of this execution that run at the same time.
         retries: for steps and operations that set none.
         client: name -> client, for operations of this execution that call or publish.
-        inputs: outputs from outside, for ``step``.
+        inputs: name -> output of a step before ``step``, which does not run.
         priority: 0 (first) to 3.
-        unresolved: ``"fail"`` or ``"wait"`` when steps are named that nobody registered yet.
+        unresolved: what to do when a step is named that nobody has registered yet: ``"fail"`` or ``"wait"``.
         rollback: run the compensations when the execution fails.
-        context: your own values, readable in every step as ``ctx.options``.
+        context: your own values, which every step can read as ``ctx.options``.
     """
 
     flow: str | None = None
@@ -278,10 +285,10 @@ class Author(NamedTuple):
     """Who changes a flow.
 
     Attributes:
-        owner: whose the new steps are; empty in a replacement: they stay whose the old one was.
-        principal: who asked for it; empty: this process itself.
+        owner: who owns the new steps; empty in a replacement, where the owner stays the same.
+        principal: who asked for the change; empty: this process itself.
         time_utc: when, seconds.
-        may_change: whether steps of an owner may be deleted or replaced by this author; None: all may.
+        may_change: tells whether this author may delete or replace steps of an owner; None: of every owner.
     """
 
     owner: str
@@ -293,13 +300,15 @@ class Author(NamedTuple):
 @_named
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowOptions:
-    """The options of a `Flow`.
+    """The options of a `Flow`, which takes them as keywords, too::
+
+        Flow(options=FlowOptions(store="sqlite:///flow.db", keep=timedelta(days=30)))
 
     Args:
         executor: an `Executor`.
-        store: an url or a `flow_core.stores.Store`; None for executions that live in this process only.
-        keep: which finished executions the store keeps: the latest so many, those not older than a timedelta, or (None)
-            all.
+        store: a URL or a `flow_core.stores.Store`; None: executions live in this process only.
+        keep: which finished executions the store keeps: as a count, the latest ones; as a timedelta, those that are not
+            older; None: all.
         context: your own values.
     """
 
@@ -312,22 +321,25 @@ class FlowOptions:
 @_named
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorOptions:
-    """The options of an `Executor`.
+    """The options of an `Executor`, which takes them as keywords, too::
+
+        Flow(executor=Executor(workers=32, concurrency=500))
 
     Args:
-        flow: the Flow that nested executions use.
-        error_handler: called with every exception that escaped a step, BaseException included, and its StepContext.
+        flow: the Flow in which nested executions find other flows.
+        error_handler: called with every exception that a step raised, BaseException included, and its StepContext.
         context: your own values.
-        concurrency: most steps that run (have started and not finished) at the same time, over all executions.
-        workers: threads for sync callables.
-        queue: most unfinished executions; ``execute`` waits for room beyond it.
-        keep: how many finished executions are remembered, a count or a timedelta.
-        budget: seconds of steps driven in one go before other tasks of the loop get their turn.
-        drain: seconds that ``stop`` waits for running steps.
-        name: of this executor among those that share a store; None for one that no other process has.
-        lease: seconds without a heartbeat after which others take over its executions.
-        max_recoveries: how often the process of an execution may end without any of its steps having ended in between,
-            before the execution is paused.
+        concurrency: maximum number of steps that run at the same time, over all executions.
+        workers: number of threads for sync callables.
+        queue: maximum number of unfinished executions. Beyond it, ``execute`` waits.
+        keep: which finished executions are remembered: as a count, the latest ones; as a timedelta, those that are not
+            older.
+        budget: seconds for which steps are driven before other tasks of the loop get their turn.
+        drain: seconds that ``stop`` waits for running executions before it cancels them.
+        name: name of this executor among those that share a store; None: one that no other process has.
+        lease: seconds without a heartbeat after which other executors take over its executions.
+        max_recoveries: pause an execution when its process has died this many times without any step finishing in
+            between.
     """
 
     flow: FlowResolver | None = None

@@ -78,6 +78,7 @@ async def options(flow: Flow, executor: Executor) -> None:
     ExecuteOptions(timeuot=3.0)  # type: ignore[call-arg]
     Flow(stroe="memory:")  # type: ignore[arg-type]
     Step("a", len, retires=3)  # type: ignore[arg-type]
+    connect("grpc://127.0.0.1:50051", serivce="payment")  # type: ignore[arg-type]
     await flow.init(stroe="memory:")  # type: ignore[call-arg]
     await flow.execute("f", timeuot=3.0)  # type: ignore[call-arg]
     await flow.execute("f", priority="high")  # type: ignore[arg-type]
