@@ -55,6 +55,6 @@ class ClientCallOperation(Operation):
         if client is None:
             raise Permanent(f"{self.name}: this execution has no rpc client", fix="give the flow an rpc client")
         call: Coroutine[Any, Any, bytes] = client.call(
-            self.service, self.endpoint, data, headers=outgoing_headers(ctx), timeout=ctx.time_left()
+            self.service, self.endpoint, data, headers=outgoing_headers(ctx), timeout=ctx.time_left(), caller=ctx
         )
         return call

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from flow_core.errors import AdapterError, FlowError, NoReply, Unavailable
 from flow_core.model.payload import check_payload
 from flow_core.net.closing import Client
 
-__all__ = ["RpcClient", "RpcStatistics"]
+__all__ = ["Caller", "RpcClient", "RpcStatistics"]
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -29,6 +30,25 @@ class RpcStatistics:
     replies: int = 0
     failures: int = 0
     timeouts: int = 0
+
+
+class Caller(Protocol):
+    """What a client may ask of the attempt that makes a call: a `StepContext`."""
+
+    @property
+    def flow(self) -> str:
+        """Name of the flow."""
+
+    @property
+    def execution(self) -> str:
+        """Id of the execution."""
+
+    @property
+    def step(self) -> str:
+        """Id of the step."""
+
+    def without_slot(self) -> AbstractContextManager[None]:
+        """Let other steps have the executor's slot of this one meanwhile, while it only waits for somebody."""
 
 
 class RpcClient(Client):
@@ -58,6 +78,7 @@ class RpcClient(Client):
         *,
         headers: Mapping[str, str] = NO_HEADERS,
         timeout: float | None = None,
+        caller: Caller | None = None,
     ) -> bytes:
         """Send ``data`` to ``service``/``endpoint`` and return the reply.
 
@@ -66,6 +87,7 @@ class RpcClient(Client):
             data: the request, at most `MAX_PAYLOAD` bytes.
             headers: sent along.
             timeout: seconds until `NoReply`; 0 or less fails at once, None waits until cancelled.
+            caller: the attempt of a step that makes the call, when there is one. It stays in this process.
 
         Raises:
             Unavailable: nobody serves this, or the client is closed.
@@ -84,7 +106,10 @@ class RpcClient(Client):
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                reply = await self._call(service, endpoint, data, headers, timeout)
+                if caller is None:
+                    reply = await self._call(service, endpoint, data, headers, timeout)
+                else:
+                    reply = await self._call_by(caller, service, endpoint, data, headers, timeout)
             check_payload(reply, f"reply of {what}")
         except Exception as error:
             if limit.expired() and not isinstance(error, NoReply):
@@ -105,6 +130,18 @@ class RpcClient(Client):
         self, service: str, endpoint: str, data: bytes, headers: Mapping[str, str], timeout: float | None
     ) -> bytes:
         """Make the call. `call` cancels it when ``timeout`` is up; the value is there to be sent to the other end."""
+
+    def _call_by(  # noqa: PLR0917 - as `_call`
+        self,
+        caller: Caller,
+        service: str,
+        endpoint: str,
+        data: bytes,
+        headers: Mapping[str, str],
+        timeout: float | None,
+    ) -> Coroutine[Any, Any, bytes]:
+        """The same for an attempt of a step: for clients to which it matters whose call it is."""
+        return self._call(service, endpoint, data, headers, timeout)
 
     def waits_for(self, execution: str, step: str) -> str | None:
         """Whom a call of a step waits for before it is sent, in words for `explain`; None: nobody."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from flow_core.rpc.base import RpcClient
+from flow_core.rpc.base import Caller, RpcClient
 
 __all__ = ["EncodedRpcClient"]
 
@@ -34,8 +34,19 @@ class EncodedRpcClient(RpcClient):
     async def _call(
         self, service: str, endpoint: str, data: bytes, headers: Mapping[str, str], timeout: float | None
     ) -> bytes:
+        return await self._call_by(None, service, endpoint, data, headers, timeout)
+
+    async def _call_by(  # noqa: PLR0917 - as `RpcClient._call_by`
+        self,
+        caller: Caller | None,
+        service: str,
+        endpoint: str,
+        data: bytes,
+        headers: Mapping[str, str],
+        timeout: float | None,
+    ) -> bytes:
         sealed = self._codec.encode(data)
-        reply = await self._client.call(service, endpoint, sealed, headers=headers, timeout=timeout)
+        reply = await self._client.call(service, endpoint, sealed, headers=headers, timeout=timeout, caller=caller)
         return self._codec.decode(reply)
 
     async def _close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from flow_core.errors import InvalidOption, RegistrationError, Unavailable, did_you_mean
 from flow_core.net.egress import Targets
 from flow_core.plugins import Schemes, shown
-from flow_core.rpc.base import NO_HEADERS, RpcClient, RpcStatistics
+from flow_core.rpc.base import NO_HEADERS, Caller, RpcClient, RpcStatistics
 
 __all__ = ["ENTRY_POINTS", "Clients", "client_of"]
 
@@ -146,12 +146,13 @@ class Clients(RpcClient):
         *,
         headers: Mapping[str, str] = NO_HEADERS,
         timeout: float | None = None,
+        caller: Caller | None = None,
     ) -> bytes:
         """As `RpcClient.call`, by the client of the service. `Unavailable` when the service has no place."""
         shared = self._routes.get(service, self._default)
         if shared is None or self._closed:
-            return await super().call(service, endpoint, data, headers=headers, timeout=timeout)
-        return await shared.client.call(service, endpoint, data, headers=headers, timeout=timeout)
+            return await super().call(service, endpoint, data, headers=headers, timeout=timeout, caller=caller)
+        return await shared.client.call(service, endpoint, data, headers=headers, timeout=timeout, caller=caller)
 
     async def _call(
         self, service: str, endpoint: str, data: bytes, headers: Mapping[str, str], timeout: float | None

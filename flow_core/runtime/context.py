@@ -6,11 +6,15 @@ core), contextvars (the core gives each step its own copy).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flow_core.core.attempt import Attempt
+from flow_core.core.task import StepTask
 from flow_core.errors import ExecutionAborted
 from flow_core.model.payload import encode_value
 
@@ -50,6 +54,17 @@ class StepContext(Attempt):
         digest = bytearray(hashlib.sha256("\0".join(place).encode()).digest()[:16])
         digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80
         return str(uuid.UUID(bytes=bytes(digest)))
+
+    @contextmanager
+    def without_slot(self) -> Iterator[None]:
+        """Let other steps have the executor's slot of this one meanwhile, while it only waits for somebody."""
+        task = asyncio.current_task()
+        lent = isinstance(task, StepTask) and task.lend_slot()
+        try:
+            yield
+        finally:
+            if lent:
+                task.reclaim_slot()  # type: ignore[union-attr]
 
     def token(self) -> str:
         """16 random bytes as hex: for reply subjects nobody can guess."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Final, Literal
 
-from flow_core.core.task import StepTask
 from flow_core.errors import InvalidOption, Unavailable, did_you_mean
-from flow_core.rpc import RpcClient
+from flow_core.rpc.base import Caller, RpcClient
 from flow_core.service.workers.presence import Presence
 from flow_core.service.workers.stream import WorkerStream
 
@@ -105,17 +105,30 @@ class WorkerRouter(RpcClient):
     async def _call(
         self, service: str, endpoint: str, data: bytes, headers: Mapping[str, str], timeout: float | None
     ) -> bytes:
+        return await self._call_by(None, service, endpoint, data, headers, timeout)
+
+    async def _call_by(  # noqa: PLR0917 - as `RpcClient._call_by`
+        self,
+        caller: Caller | None,
+        service: str,
+        endpoint: str,
+        data: bytes,
+        headers: Mapping[str, str],
+        timeout: float | None,
+    ) -> bytes:
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
         while True:
-            owner = self._absent_owner(headers)
+            owner = self._absent_owner(caller)
             stream = None if owner is not None else self._take(service, endpoint)
             if stream is None:
                 if owner is None and self._elsewhere(service, endpoint):
                     assert self.fallback is not None
                     left = None if end is None else max(0.0, end - loop.time())
-                    return await self.fallback.call(service, endpoint, data, headers=headers, timeout=left)
-                stream = await self._queue_up(_Waiter(service, endpoint, owner), headers)
+                    return await self.fallback.call(
+                        service, endpoint, data, headers=headers, timeout=left, caller=caller
+                    )
+                stream = await self._queue_up(_Waiter(service, endpoint, owner), caller)
                 if stream is None:
                     continue
             try:
@@ -124,9 +137,9 @@ class WorkerRouter(RpcClient):
                 stream.load -= 1
                 self._call_next(service)
 
-    def _absent_owner(self, headers: Mapping[str, str]) -> str | None:
+    def _absent_owner(self, caller: Caller | None) -> str | None:
         """The owner of the step that calls, when it is away."""
-        owner = self._owner_of(headers.get("flow-name", ""), headers.get("flow-step", ""))
+        owner = None if caller is None else self._owner_of(caller.flow, caller.step)
         return owner if owner and not self.presence.available(owner) else None
 
     def _take(self, service: str, endpoint: str) -> WorkerStream | None:
@@ -164,7 +177,7 @@ class WorkerRouter(RpcClient):
             )
         return False
 
-    async def _queue_up(self, waiter: _Waiter, headers: Mapping[str, str]) -> WorkerStream | None:
+    async def _queue_up(self, waiter: _Waiter, caller: Caller | None) -> WorkerStream | None:
         """Wait for a place; None: something has changed, look again. Raises `Unavailable` when calls don't wait."""
         if self.unavailable == "fail" and (waiter.owner is not None or not self._present(waiter.service)):
             raise Unavailable(self._text(waiter, "is"))
@@ -172,12 +185,12 @@ class WorkerRouter(RpcClient):
             self._gated.setdefault(waiter.owner, set()).add(waiter)
         else:
             self._queues.setdefault(waiter.service, {}).setdefault(waiter.endpoint, deque()).append(waiter)
-        place = (headers.get("flow-execution", ""), headers.get("flow-step", ""))
-        self._waits[place] = waiter
-        task = asyncio.current_task()
-        lent = isinstance(task, StepTask) and task.lend_slot()  # others may work while nobody works on this one
+        place = None if caller is None else (caller.execution, caller.step)
+        if place is not None:
+            self._waits[place] = waiter
         try:
-            return await waiter.turn
+            with nullcontext() if caller is None else caller.without_slot():
+                return await waiter.turn
         except asyncio.CancelledError:
             if waiter.turn.done() and not waiter.turn.cancelled():  # the place was given: the next one takes it
                 stream = waiter.turn.result()
@@ -186,9 +199,7 @@ class WorkerRouter(RpcClient):
                     self._call_next(stream.service)
             raise
         finally:
-            if lent:
-                task.reclaim_slot()  # type: ignore[union-attr]
-            if self._waits.get(place) is waiter:
+            if place is not None and self._waits.get(place) is waiter:
                 del self._waits[place]
             if waiter.owner is not None:
                 self._gated.get(waiter.owner, set()).discard(waiter)
