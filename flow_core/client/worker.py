@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from flow_core import Step
-from flow_core.client.channel import EOF, CallError, backoff, failure
+from flow_core.client.channel import EOF, CallError, failure
 from flow_core.client.handlers import Handler, answer_of, served
 from flow_core.errors import (
     AuthError,
@@ -26,6 +27,7 @@ from flow_core.errors import (
     UnknownFlow,
     UnknownStep,
 )
+from flow_core.model.backoff import Backoff
 from flow_core.model.ids import check_count, check_id
 from flow_core.proto import flow_pb2 as pb
 
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Offer"]
 
-#: Seconds between attempts to come back, at most.
-MOST_BACKOFF: Final = 5.0
+#: Delays between attempts to come back.
+BACKOFF: Final = Backoff(0.05, 5.0)
 #: Seconds that leaving waits for the server's answer.
 FAREWELL: Final = 2.0
 
@@ -189,7 +191,7 @@ class Offer:
             log.log(
                 logging.INFO if attempt < 2 else logging.DEBUG, "service %r is away: %s", self.service, lost.message
             )
-            await asyncio.sleep(backoff(attempt, MOST_BACKOFF))
+            await asyncio.sleep(BACKOFF.delay(attempt + 1, random.random()))
 
     async def _talk(self) -> None:
         """One stream, from hello to its end."""

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from flow_core.core.plan import Plan
 from flow_core.core.scheduler import Scheduler
 from flow_core.errors import Conflict, ExecutionConflict, FlowError, InvalidOption, UnknownExecution
+from flow_core.model.backoff import Backoff
 from flow_core.model.ids import check_id
 from flow_core.model.payload import encode_outcome
 from flow_core.model.records import ExecutionInfo, Page
@@ -26,7 +27,7 @@ __all__ = ["Directory"]
 
 
 #: Seconds between two looks at an execution that is under way in another process: first and at most.
-FIRST_LOOK, LAST_LOOK = 0.05, 1.0
+LOOKS = Backoff(0.05, 1.0)
 
 
 class Directory:
@@ -128,7 +129,7 @@ class Directory:
 
         Of another process's the store is asked now and then. Raises `UnknownExecution`, and `StoreError`.
         """
-        delay = FIRST_LOOK
+        looks = 0
         while True:
             found = await self.anywhere(flow, id)
             waiting = self.waiting(id)
@@ -142,8 +143,8 @@ class Directory:
                 await waiting.gone()
                 await asyncio.sleep(0)
             else:
-                await asyncio.sleep(delay)
-                delay = min(LAST_LOOK, 2 * delay)
+                looks += 1
+                await asyncio.sleep(LOOKS.delay(looks))
 
     async def stored_before(self, run: Execution, conflict: Conflict) -> Execution | StoredExecution:
         """The execution that the store has under the id of ``run``, which therefore was not started.

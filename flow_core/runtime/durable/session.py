@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flow_core.engine import events as e
 from flow_core.errors import Conflict, ExecutionAborted, ExecutorStopped, FlowError, LeaseLost, StoreError
+from flow_core.model.backoff import Backoff
 from flow_core.model.records import Epoch, ErrorRecord, ExecutionEnded, Record
 from flow_core.model.revisions import Change
 from flow_core.model.status import Status
@@ -211,6 +212,7 @@ class Keeper(Recovery):
         delay = 0.0
         if self._scheduler.time - self._began < self._tenure.lease:  # once more already: somebody has this name, too?
             delay = self._tenure.lease / BEATS
+        backoff, failures = Backoff(max(1.0, 2 * delay), self._tenure.lease), 0
         try:
             while not self.closed:
                 await asyncio.sleep(delay)
@@ -221,6 +223,7 @@ class Keeper(Recovery):
                     log.warning("this executor can't begin anew: %s", error.message)
                 if self.journal.closed is None:
                     return
-                delay = min(max(1.0, 2 * delay), self._tenure.lease)
+                failures += 1
+                delay = backoff.delay(failures)
         finally:
             self._beginning = None
