@@ -4,6 +4,10 @@ An argument goes before ``FLOW_CORE_*`` in the environment, which goes before ``
 ``pyproject.toml`` (or the whole of the nearest ``flow-core.toml``) at or above the current folder. The server's
 settings are those of ``[tool.flow-core.serve]`` and ``FLOW_CORE_SERVE_*``. Every place knows the same names; a name
 that is not known is an error, as a typing mistake in ``client_ca`` would otherwise open a door.
+
+cyclopts could layer them (`cyclopts.config.Env`, `Toml`), but not as safely: a mistyped name in the environment is
+ignored, a number passes for a text, an error shows the value, which may be a secret, or leaves out the file, and every
+option of a command becomes a setting, ``--limit`` of ``ls`` too. A few lines below do the merging; the rest is checks.
 """
 
 from __future__ import annotations
