@@ -53,10 +53,10 @@ def execute(
         flow: its name.
         data: the request: JSON, @FILE, or - for stdin; nothing when left out.
         wait: wait for its end. Exit code 1 when it does not succeed.
-        id: your id; the same again is the same execution.
+        id: Execution id. Repeating a call with the same id returns the same execution.
         step: start here: this step and what comes after it.
         output: name of the output that is the result.
-        within: time that it may take: 30, 5m, 12h.
+        within: Time limit for the execution: 30 (seconds), 5m, 12h.
         unresolved_wait: wait for steps that nobody has registered yet.
         no_rollback: do not compensate when it fails.
     """

@@ -111,7 +111,7 @@ def _tell(server: Any, guard: Guard, as_json: bool) -> None:
     facts = {"url": server.url, "authentication": guard.authenticates, "pid": os.getpid()}
     print(json.dumps(facts) if as_json else f"flow-core serves {server.url}", flush=True)
     if not guard.authenticates:
-        log.warning("nobody is asked who they are; that is why only this machine is served")
+        log.warning("authentication is off: listening on loopback only")
 
 
 def metrics_of(flow: Flow) -> Any:

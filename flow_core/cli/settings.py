@@ -4,6 +4,10 @@ An argument goes before ``FLOW_CORE_*`` in the environment, which goes before ``
 ``pyproject.toml`` (or the whole of the nearest ``flow-core.toml``) at or above the current folder. The server's
 settings are those of ``[tool.flow-core.serve]`` and ``FLOW_CORE_SERVE_*``. Every place knows the same names; a name
 that is not known is an error, as a typing mistake in ``client_ca`` would otherwise open a door.
+
+cyclopts could layer them (`cyclopts.config.Env`, `Toml`), but not as safely: a mistyped name in the environment is
+ignored, a number passes for a text, an error shows the value, which may be a secret, or leaves out the file, and every
+option of a command becomes a setting, ``--limit`` of ``ls`` too. A few lines below do the merging; the rest is checks.
 """
 
 from __future__ import annotations
@@ -72,7 +76,7 @@ class ServeSettings:
         Secret | None, About("secret_url", "broker for steps that publish: nats://, redis://, amqp://")
     ] = None
     concurrency: Annotated[int, About("count", "most steps that run at the same time")] = 10_000
-    unavailable: Annotated[str, About("wait|fail", "what a step does whose service is away")] = "wait"
+    unavailable: Annotated[str, About("wait|fail", "what a step does when its service is not connected")] = "wait"
     drain: Annotated[float, About("seconds", "seconds that executions get to end on SIGTERM")] = 25.0
     keys: Annotated[Path | None, About("path", "file of API keys, see flow-core token")] = None
     certificates: Annotated[Mapping[str, str], About("table", 'name in a client certificate -> "role:principal"')] = (
@@ -85,7 +89,7 @@ class ServeSettings:
     foreign_calls: Annotated[bool, About("bool", "a service may register steps that call other services")] = False
     tls_cert: Annotated[Path | None, About("path", "PEM certificate of the server, with its chain")] = None
     tls_key: Annotated[Path | None, About("path", "PEM key of that certificate")] = None
-    plain: Annotated[bool, About("bool", "keys may come without TLS: a proxy in front does it")] = False
+    plain: Annotated[bool, About("bool", "accept API keys without TLS (a proxy in front terminates TLS)")] = False
     rate: Annotated[float, About("number", "requests a second of one principal")] = 50_000.0
     burst: Annotated[int, About("count", "requests of one principal at once")] = 100_000
     steps: Annotated[int, About("count", "steps that one principal owns")] = 100_000

@@ -38,7 +38,7 @@ class Made:
     retries: Annotated[int | None, Parameter(help="attempts after the first one")] = None
     attempt_timeout: Annotated[str | None, Parameter(help="time for an attempt: 30, 5m")] = None
     allow_fail: Annotated[bool, Parameter(negative="", help="the execution goes on when it fails")] = False
-    manual: Annotated[bool, Parameter(negative="", help="it starts only when it is named")] = False
+    manual: Annotated[bool, Parameter(negative="", help="Run only when started explicitly (exec --step).")] = False
     file: Annotated[Path | None, Parameter(help="steps as JSON, as in flow.proto, instead of the options above")] = None
 
     def steps(self, id: str | None) -> list[Step]:
@@ -109,9 +109,9 @@ def add(
     """Add a step to a flow, or the steps of a file, all or none. Print the new revision.
 
     Args:
-        flow: its name; it comes into being with its first step.
+        flow: Flow name. Created with its first step.
         id: of the step.
-        owner: whose it is; yours when left out. Another's: authors only.
+        owner: Owner of the step (default: you). Only authors may name another one.
     """
     steps = made.steps(id)
 

@@ -32,12 +32,16 @@ from flow_core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from flow_core.model.backoff import Backoff
 from flow_core.net.loopback import is_loopback
 from flow_core.proto import flow_pb2 as pb
 from flow_core.proto.errors import error_of
 from flow_core.proto.methods import MAX_MESSAGE, METHODS
 
-__all__ = ["EOF", "CallError", "Channel", "backoff", "failure"]
+__all__ = ["EOF", "CallError", "Channel", "failure"]
+
+#: Delays before a call is sent again.
+BACKOFF: Final = Backoff(0.1, 2.0)
 
 #: What a stream raises when it ends with another status than OK, and what it reads at its end.
 CallError: Final[Any] = grpc.aio.AioRpcError
@@ -115,7 +119,7 @@ class Channel:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or not repeatable or loop.time() >= end:
                     raise failure(self.target, error) from None
             attempt += 1
-            await asyncio.sleep(backoff(attempt))
+            await asyncio.sleep(BACKOFF.delay(attempt, random.random()))
 
     def stream(self, name: str, request: Any = None) -> Any:
         """Open a stream: grpc.aio's call object. Its errors go through `failure`."""
@@ -153,12 +157,6 @@ class Channel:
         self._methods.clear()
         if channel is not None:
             await channel.close()
-
-
-def backoff(attempt: int, most: float = 2.0) -> float:
-    """Seconds before the next attempt: from 0.05 up, doubling, drawn from the upper half."""
-    full = min(most, 0.05 * 2.0 ** min(attempt, 16))
-    return full * (0.5 + random.random() / 2)
 
 
 def failure(target: str, error: Any) -> FlowError:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from flow_core.client.channel import EOF, CallError, Channel, backoff, failure
+from flow_core.client.channel import EOF, CallError, Channel, failure
 from flow_core.client.handlers import Handler, answer_of, served
 from flow_core.errors import (
     AuthError,
@@ -25,14 +26,15 @@ from flow_core.errors import (
     UnknownFlow,
     UnknownStep,
 )
+from flow_core.model.backoff import Backoff
 from flow_core.model.ids import check_count, check_id
 from flow_core.model.step import Step
 from flow_core.proto import flow_pb2 as pb
 
 __all__ = ["Worker"]
 
-#: Seconds between attempts to come back, at most.
-MOST_BACKOFF: Final = 5.0
+#: Delays between attempts to come back.
+BACKOFF: Final = Backoff(0.05, 5.0)
 #: Seconds that leaving waits for the server's answer.
 FAREWELL: Final = 2.0
 
@@ -206,7 +208,7 @@ class Worker:
             log.log(
                 logging.INFO if attempt < 2 else logging.DEBUG, "service %r is away: %s", self.service, lost.message
             )
-            await asyncio.sleep(backoff(attempt, MOST_BACKOFF))
+            await asyncio.sleep(BACKOFF.delay(attempt + 1, random.random()))
 
     async def _talk(self) -> None:
         """One stream, from hello to its end."""

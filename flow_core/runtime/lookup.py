@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from flow_core.errors import Conflict, ExecutionConflict, FlowError, IllegalMove, InvalidOption, UnknownExecution
+from flow_core.model.backoff import Backoff
 from flow_core.model.records import ExecutionInfo, Page
 from flow_core.model.status import Status
 from flow_core.runtime.durable.session import DurableSession
@@ -17,7 +18,7 @@ from flow_core.runtime.registry import Registry, was_dropped, words_of
 __all__ = ["Lookup"]
 
 #: Seconds between two looks at an execution that is under way in another process: first and at most.
-FIRST_LOOK, LAST_LOOK = 0.05, 1.0
+LOOKS = Backoff(0.05, 1.0)
 
 
 class Lookup:
@@ -90,7 +91,7 @@ class Lookup:
 
         Of another process's the store is asked now and then. Raises `UnknownExecution`, and `StoreError`.
         """
-        delay = FIRST_LOOK
+        looks = 0
         while True:
             found = await self.anywhere(flow, id)
             waiting = self.waiting(id)
@@ -104,8 +105,8 @@ class Lookup:
                 await waiting.gone()
                 await asyncio.sleep(0)
             else:
-                await asyncio.sleep(delay)
-                delay = min(LAST_LOOK, 2 * delay)
+                looks += 1
+                await asyncio.sleep(LOOKS.delay(looks))
 
     async def stored_before(self, flow: str, conflict: Conflict, over: bool) -> Execution | StoredExecution:
         """The execution that the store has under the id of one that therefore was not started: it says ``conflict``.

@@ -57,7 +57,11 @@ def test_a_signal_ends_it_well(start, number):
     assert server.facts["url"].startswith("grpc://127.0.0.1:") and server.facts["authentication"] is False
     assert server.stop(number) == 0
     log = server.log.read_text()
-    assert "nobody is asked who they are" in log and "draining" in log and log.rstrip().endswith("stopped")
+    assert (
+        "authentication is off: listening on loopback only" in log
+        and "draining" in log
+        and log.rstrip().endswith("stopped")
+    )
 
 
 def test_sigterm_lets_what_runs_end_and_keeps_what_does_not(start, tmp_path, capfd):

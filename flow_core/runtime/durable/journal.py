@@ -27,6 +27,7 @@ from flow_core.errors import (
     StoreError,
     StoreUnavailable,
 )
+from flow_core.model.backoff import Backoff
 from flow_core.model.records import Epoch, ExecutionInfo, Page, Record
 from flow_core.model.revisions import Change
 
@@ -37,9 +38,8 @@ __all__ = ["ExecutionStore", "Journal"]
 
 log = logging.getLogger("flow_core")
 
-#: Seconds before a failed commit is sent again: the first time, and at most. Each further delay is twice as long.
-FIRST_DELAY: Final = 0.02
-LAST_DELAY: Final = 1.0
+#: Seconds before a failed commit is sent again.
+BACKOFF: Final = Backoff(0.02, 1.0)
 #: Called with None when the records are committed, else with the error that they never will be.
 Callback = Callable[[BaseException | None], None]
 
@@ -219,15 +219,15 @@ class Journal:
 
     async def _commit(self, batch: Batch, records: list[Record]) -> None:
         """Write records of a batch, until they are written or refused for good."""
-        delay = FIRST_DELAY
+        failures = 0
         self._commit_id += 1
         while records and self.closed is None:
             try:
                 await self._store.commit(self._epoch, records, commit_id=self._commit_id)
             except StoreUnavailable as error:
                 self._troubled(error)
-                await asyncio.sleep(delay)
-                delay = min(LAST_DELAY, 2 * delay)
+                failures += 1
+                await asyncio.sleep(BACKOFF.delay(failures))
                 continue
             except (Conflict, LeaseLost) as error:
                 if error.execution is None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flow_core.engine import events as e
 from flow_core.engine.compiler import check_start
 from flow_core.errors import Conflict, ExecutionAborted, ExecutorStopped, FlowError, LeaseLost, StoreError
+from flow_core.model.backoff import Backoff
 from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS
 from flow_core.model.records import Epoch, ErrorRecord, ExecutionEnded, Record
 from flow_core.model.revisions import Change
@@ -282,6 +283,7 @@ class DurableSession:
         delay = 0.0
         if self._scheduler.time - self._began < self._lease.seconds:  # once more already: another one has this name?
             delay = self._lease.seconds / BEATS
+        backoff, failures = Backoff(max(1.0, 2 * delay), self._lease.seconds), 0
         try:
             while not self.recovery.closed:
                 await asyncio.sleep(delay)
@@ -297,6 +299,7 @@ class DurableSession:
                     log.warning("this executor can't begin anew: %s", error.message)
                 if self.journal.closed is None:
                     return
-                delay = min(max(1.0, 2 * delay), self._lease.seconds)
+                failures += 1
+                delay = backoff.delay(failures)
         finally:
             self._beginning = None

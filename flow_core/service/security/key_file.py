@@ -76,7 +76,7 @@ class KeyFile:
             self._ring = self._read()
             log.info("read %s again: %d keys", self.path, len(self._ring))
         except InvalidOption as error:
-            log.error("the keys stay as they were: %s", error)
+            log.error("could not reload the key file, keeping the old keys: %s", error)
 
     def find(self, text: str) -> Key | None:
         """The valid key that ``text`` is; see `KeyRing.find`."""

@@ -91,7 +91,7 @@ class Reloader:
             log.info("the certificate %s is used from now on", self._tls.cert)
             return _configuration(self._tls)
         except (InvalidOption, OSError) as error:
-            log.error("the certificate stays as it was: %s", error)
+            log.error("could not reload the certificate, keeping the old one: %s", error)
             return None
 
 

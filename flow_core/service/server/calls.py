@@ -159,7 +159,7 @@ def _malformed(method: Method, data: bytes, error: Exception) -> DecodeError:
 
 def _refuse_new(method: Method) -> None:
     if method.starts:
-        raise Unavailable("the server is shutting down and takes no new work", fix="try again, at another one")
+        raise Unavailable("the server is shutting down and takes no new work", fix="retry against another server")
 
 
 async def _fail(method: Method, context: Context, error: Exception) -> None:

@@ -114,7 +114,7 @@ class FlowServer:
 
     @property
     def ready(self) -> bool:
-        """Whether new work is welcome: readiness, which becomes false before the first refusal."""
+        """Whether the server takes new work: readiness, which becomes false before the first refusal."""
         return self._ready
 
     @property

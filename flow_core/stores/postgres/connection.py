@@ -24,6 +24,7 @@ from flow_core.errors import (
     StoreTimeout,
     StoreUnavailable,
 )
+from flow_core.model.backoff import Backoff
 from flow_core.stores.postgres.schema import ENDED_EPOCH
 
 try:
@@ -47,7 +48,7 @@ _SETTINGS: Final = {
 #: The server says no to who we are or what we want: nothing that passes by itself.
 _REFUSED: Final = ("28", "3D", "42501")
 #: Seconds between two attempts of the listener to connect: at first, and at most.
-_PAUSES: Final = (0.1, 5.0)
+_BACKOFF: Final = Backoff(0.1, 5.0)
 
 
 class Address:
@@ -230,19 +231,19 @@ class Listener:
         self.listening = asyncio.Event()
 
     async def _listen(self) -> None:
-        pause = _PAUSES[0]
+        failures = 0
         while True:
             try:
                 connection = await self._place.connect(self._timeout)
             except (*BROKEN, ValueError):
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _PAUSES[1])
+                failures += 1
+                await asyncio.sleep(_BACKOFF.delay(failures))
                 continue
             try:
                 await self._hear(connection)
-                pause = _PAUSES[0]
+                failures = 0
             except BROKEN:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(_BACKOFF.delay(failures + 1))
             finally:
                 self.listening.clear()
                 connection.terminate()
