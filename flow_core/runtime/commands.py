@@ -15,7 +15,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from flow_core.core.run import Intent
+from flow_core.core.run import Intent, Run
 from flow_core.core.scheduler import Scheduler
 from flow_core.core.task import Activity, StepTask
 from flow_core.engine import events as e
@@ -144,11 +144,15 @@ class Performer:
         offset: float = self.scheduler.ahead
         return offset
 
+    def utc_offset_of(self, run: Run) -> float:
+        """The same for all times of an execution, so that they stay in order."""
+        return history_of(run).utc_offset
+
     def machine_of(self, run: Execution) -> Machine:
         """The machine of an execution, made when it is first needed."""
         machine: Machine | None = run.machine
         if machine is None:
-            options, offset = run.options, history_of(run).utc_offset
+            options, offset = run.options, self.utc_offset_of
             if options is None:
                 machine = Machine(run, utc_offset=offset)
             else:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flow_core.core.run import Intent
+from flow_core.core.run import Intent, Run
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
 from flow_core.engine.machine import Machine
@@ -48,6 +48,10 @@ class DurablePerformer(Performer):
     @property
     def utc_offset(self) -> float:
         """UTC seconds minus loop seconds, as in the records that are written now."""
+        return self.scribe.ahead
+
+    def utc_offset_of(self, run: Run) -> float:
+        """That of now: what goes on after a crash compares these times with those of another process."""
         return self.scribe.ahead
 
     # --- from the scheduler -----------------------------------------------------------------------------------------
@@ -115,7 +119,6 @@ class DurablePerformer(Performer):
         if run.over or run.ending:
             return
         machine = self.machine_of(run)
-        machine.utc_offset = self.scribe.ahead
         commands = machine.handle(event, self.scheduler.time)
         if machine.verdict[0] is Status.STOPPED:  # no end: whoever has the store goes on with it
             super()._perform(run, commands)
