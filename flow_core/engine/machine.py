@@ -75,12 +75,12 @@ class Machine:
         retries: the execution's own setting, for steps that have none.
         rollback: whether a failure runs the compensations.
         timeout: seconds for the whole execution.
-        utc_offset: UTC seconds minus loop seconds, for the times of facts.
+        utc_offset: gives UTC seconds minus loop seconds, for the times of facts.
     """
 
     def __init__(
         self, run: Run, *, retries: int | Retry | None = None, rollback: bool = True, timeout: float | None = None,
-        utc_offset: float = 0.0,
+        utc_offset: Callable[[Run], float] = lambda _: 0.0,
     ) -> None:  # fmt: skip
         self.run = run
         self.utc_offset = utc_offset
@@ -173,7 +173,7 @@ class Machine:
 
     def _attempt_failed(self, step: int, error: BaseException, due_utc: float | None) -> AttemptFailed:
         started = self.run.times(step)[0]
-        began = self._utc if started is None else started + self.utc_offset
+        began = self._utc if started is None else started + self.utc_offset(self.run)
         return AttemptFailed("", self._id(step), self.run.attempt(step), due_utc, error, began, self._utc)
 
     def _retry_delay(self, event: e.StepFailed) -> float | None:
@@ -207,14 +207,14 @@ class Machine:
 
     def _fail(self, step: int, error: BaseException) -> None:
         """The step failed for good."""
-        self._decide(self._step_ended(step, Status.FAILURE, error=error), step)
+        self._decide(self._step_ended(step, Status.FAILURE, None, error), step)
         self._out.append(e.GoOn())
 
-    def _step_ended(self, step: int, status: Status, **outcome: Any) -> StepEnded:
-        started = self.run.times(step)[0]
-        began = 0.0 if started is None else started + self.utc_offset
-        ended = StepEnded("", self._id(step), self.run.attempt(step), int(status), **outcome)
-        return ended._replace(started_utc=began, time_utc=self._utc)
+    def _step_ended(self, step: int, status: Status, value: Any, error: BaseException | None) -> StepEnded:
+        started, recovered = self.run.times(step)[0], status is Status.SUCCESS
+        began = 0.0 if started is None else started + self.utc_offset(self.run)
+        id_, attempt = self._id(step), self.run.attempt(step)
+        return StepEnded("", id_, attempt, int(status), value, error, recovered, False, began, self._utc)
 
     def _abandon_retries(self) -> None:
         """Steps between two attempts, waiting for their time or a slot, don't get another; clean-ups do."""
@@ -237,7 +237,7 @@ class Machine:
         error = self.errors[event.step]
         policy = self.policy(event.step)
         if event.ok and policy is not None and policy.recovers:
-            self._decide(self._step_ended(event.step, Status.SUCCESS, output=event.value, recovered=True), event.step)
+            self._decide(self._step_ended(event.step, Status.SUCCESS, event.value, None), event.step)
             self._out.append(e.GoOn())
             return
         if not event.ok and isinstance(event.value, BaseException):
@@ -366,7 +366,7 @@ class Machine:
 
     @property
     def _utc(self) -> float:
-        return self.execution_timers.now + self.utc_offset
+        return self.execution_timers.now + self.utc_offset(self.run)
 
     def _id(self, step: int) -> str:
         item: Step = self.run.plan.items[step]
@@ -406,7 +406,8 @@ class Machine:
             if self.run.step_status(step) == Status.RUNNING:
                 self.run.succeed(step, fact.output)
             else:
-                began, ended = (max(0.0, at - self.utc_offset) for at in (fact.started_utc, fact.time_utc))
+                offset = self.utc_offset(self.run)
+                began, ended = max(0.0, fact.started_utc - offset), max(0.0, fact.time_utc - offset)
                 self.run.recall(step, fact.output, fact.attempt, began, ended)
         else:
             self._apply_failure(fact, step)

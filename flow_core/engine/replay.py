@@ -75,7 +75,7 @@ class _Replay:
         self.now = now
         self.utc = utc
         self.timers = machine.execution_timers
-        self.timers.now, machine.utc_offset = now, utc - now
+        self.timers.now = now
         self.index = {step.id: i for i, step in enumerate(self.rows.plan.items)}
         self.outcomes = {record.step: record for record in records if isinstance(record, StepEnded)}
 

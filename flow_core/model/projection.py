@@ -6,9 +6,10 @@ from (a store, or an execution that is under way), what follows from them (``eng
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import reduce
+from typing import Final
 
 from flow_core.model.records import (
     AttemptFailed,
@@ -29,6 +30,8 @@ __all__ = ["Projection"]
 
 #: A transition before its time becomes a datetime: step, status, UTC seconds, attempt.
 Told = tuple[str | None, Status, float, int]
+#: Looked up twice as fast as `Status` makes one of a number.
+STATUSES: Final = {int(status): status for status in Status}
 
 
 class Projection:
@@ -44,9 +47,9 @@ class Projection:
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
         #: Step id -> its outcome.
-        self.outcomes = {record.step: record for record in records if isinstance(record, StepEnded)}
+        self.outcomes = {record.step: record for record in records if type(record) is StepEnded}
         #: How it ended; None while it has not.
-        self.end = next((record for record in records if isinstance(record, ExecutionEnded)), None)
+        self.end = next((record for record in records if type(record) is ExecutionEnded), None)
 
     @property
     def status(self) -> Status:
@@ -72,42 +75,47 @@ class Projection:
 
     def transitions(self) -> list[Transition]:
         """What has happened so far, in order of time, the execution's own start first and its end last."""
-        begun: dict[tuple[str, int], float] = {}
-        for record in self.records:
-            if isinstance(record, StepStarted):
-                begun.setdefault((record.step, record.attempt), record.time_utc)
-            elif isinstance(record, AttemptFailed | StepEnded) and record.started_utc:
-                begun[record.step, record.attempt] = record.started_utc
-        told = [one for record in self.records[1:] for one in _told(record, begun)]
+        told = _told(self.records)
         told.sort(key=_time)
         # Steps in the batch of the start, or of the end, may be a little beside it: another reading of the clock.
         start = self.records[0].time_utc
         told.insert(0, (None, Status.RUNNING, min(start, told[0][2]) if told else start, 1))
         if self.end is not None:
             told.append((None, Status(self.end.status), max(self.end.time_utc, told[-1][2]), 1))
-        return [
-            Transition(step, status, datetime.fromtimestamp(at, UTC), attempt) for step, status, at, attempt in told
-        ]
+        utc = datetime.fromtimestamp
+        return [Transition(step, status, utc(at, UTC), attempt) for step, status, at, attempt in told]
 
 
-def _told(record: Record, begun: dict[tuple[str, int], float]) -> Iterator[Told]:
-    """What a record tells, but for the execution's start and end. ``begun``: attempts whose start is still to tell."""
-    if isinstance(record, StepStarted | AttemptFailed | StepEnded):
-        at = begun.pop((record.step, record.attempt), None)
-        if at is not None and getattr(record, "status", None) != Status.SKIPPED:
-            yield record.step, Status.RUNNING, at, record.attempt
-    match record:
-        case StepEnded():
-            yield record.step, Status(record.status), record.time_utc, record.attempt
-        case AttemptFailed():
-            yield record.step, Status.FAILURE, record.time_utc, record.attempt
-        case Paused():
-            yield None, Status.PAUSED, record.time_utc, 1
-        case Resumed():
-            yield None, Status.RUNNING, record.time_utc, 1
-        case Compensated():
+def _told(records: Sequence[Record]) -> list[Told]:
+    """What each record tells, but for the execution's start and end."""
+    told: list[Told] = []
+    starts: dict[tuple[str, int], int] = {}  # attempts whose start is told -> where
+    for record in records:
+        if type(record) is StepEnded:
+            if record.started_utc and record.status != Status.SKIPPED:
+                _start(told, starts, record.step, record.attempt, record.started_utc)
+            told.append((record.step, STATUSES[record.status], record.time_utc, record.attempt))
+        elif type(record) is AttemptFailed:
+            starts[record.step, record.attempt] = _start(told, starts, record.step, record.attempt, record.started_utc)
+            told.append((record.step, Status.FAILURE, record.time_utc, record.attempt))
+        elif type(record) is StepStarted:
+            starts[record.step, record.attempt] = _start(told, starts, record.step, record.attempt, record.time_utc)
+        elif type(record) is Compensated:
             status = Status.SUCCESS if record.error is None else Status.FAILURE
-            yield f"{record.step}.compensation", status, record.time_utc, 1
+            told.append((f"{record.step}.compensation", status, record.time_utc, 1))
+        elif type(record) is Paused or type(record) is Resumed:
+            told.append((None, status_after(record) or Status.RUNNING, record.time_utc, 1))
+    return told
+
+
+def _start(told: list[Told], starts: dict[tuple[str, int], int], step: str, attempt: int, at: float) -> int:
+    """Tell the start of an attempt, once: what was said of it last holds. Returns where it is told."""
+    place = starts.get((step, attempt))
+    if place is None:
+        told.append((step, Status.RUNNING, at, attempt))
+        return len(told) - 1
+    told[place] = (step, Status.RUNNING, at, attempt)
+    return place
 
 
 def _time(told: Told) -> float:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from flow_core.core.handler import Handler
-from flow_core.core.run import Intent
+from flow_core.core.run import Intent, Run
 from flow_core.core.scheduler import Scheduler
 from flow_core.core.task import Activity, StepTask
 from flow_core.engine import events as e
@@ -239,11 +239,20 @@ class CommandRunner(Handler):
         offset = self.commit.utc_offset
         return float(self.scheduler.ahead) if offset is None else offset
 
+    def utc_offset_of(self, run: Run) -> float:
+        """UTC seconds minus loop seconds, for the times of an execution's facts.
+
+        In this process it stays the same for all of them, so that they are in order. With a store it is that of now:
+        what goes on after a crash compares these times with those of another process.
+        """
+        offset = self.commit.utc_offset
+        return history_of(run).utc_offset if offset is None else offset
+
     def machine_of(self, run: Execution) -> Machine:
         """The machine of an execution, made when it is first needed."""
         machine: Machine | None = run.machine
         if machine is None:
-            options, offset = run.options, history_of(run).utc_offset
+            options, offset = run.options, self.utc_offset_of
             if options is None:
                 machine = Machine(run, utc_offset=offset)
             else:
@@ -260,10 +269,7 @@ class CommandRunner(Handler):
     def feed(self, run: Execution, event: e.Event) -> None:
         """Hand an event to the machine, unless the execution's end is certain: then there is nothing to decide."""
         if not (run.over or run.ending):
-            machine, offset = self.machine_of(run), self.commit.utc_offset
-            if offset is not None:
-                machine.utc_offset = offset
-            self.commit.decided(self, run, machine.handle(event, self.scheduler.time))
+            self.commit.decided(self, run, self.machine_of(run).handle(event, self.scheduler.time))
 
     async def recorded(self, run: Execution) -> None:
         """Wait until everything that was decided about an execution is kept. Raises why it never will be."""

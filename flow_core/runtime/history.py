@@ -84,7 +84,7 @@ def _records(run: Run) -> list[Record]:
             before = failed.get((step, attempt - 1))
             if before is not None and abs(at - before.started_utc) < 1e-6:
                 at = 0.0  # it ended between two attempts: that was the start of the one before
-            records.append(StepEnded("", step, attempt, status, started_utc=at, time_utc=ended + offset))
+            records.append(StepEnded("", step, attempt, status, None, None, False, False, at, ended + offset))
     if run.over:
         records.append(ExecutionEnded("", run.status_number, None, over + offset))
     return records

@@ -40,7 +40,7 @@ class Recorded(Script):
         self.ahead = AHEAD
         self.records: list[Record] = []
         self.options = {name: options[name] for name in ("retries", "rollback", "timeout") if name in options}
-        super().__init__(steps, request, utc_offset=AHEAD, **options)
+        super().__init__(steps, request, utc_offset=lambda _: AHEAD, **options)
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ class Recorded(Script):
         other.told, other.zombies, other.started, other.inputs, other.end = [], [], [], {}, None
         other.run = RecordingRun(self.plan, b"")
         other.run.backdate(max(0.0, records[0].time_utc - other.ahead))
-        other.machine = Machine(other.run, **self.options)
+        other.machine = Machine(other.run, utc_offset=lambda _: other.ahead, **self.options)
         other.replayed = replay(other.machine, other.records, other.now, other.utc)
         if drive:
             other.carry_on(other.replayed)
