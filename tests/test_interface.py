@@ -118,7 +118,9 @@ def test_the_keywords_are_the_fields_of_the_record(fields: Any, options: Any) ->
     of_record = {name: field.type for name, field in options.__dataclass_fields__.items()}
     if options is ExecuteOptions:
         del of_record["flow"]
-    assert {name: value.__forward_arg__ for name, value in fields.__annotations__.items()} == of_record
+    assert {
+        name: getattr(value, "__forward_arg__", value) for name, value in fields.__annotations__.items()
+    } == of_record
 
 
 @pytest.mark.parametrize(
