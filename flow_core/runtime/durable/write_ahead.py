@@ -174,6 +174,10 @@ class DurablePerformer(Performer):
         effects: list[e.Command] = []
         for command in commands:
             if isinstance(command, e.Message):
+                if isinstance(command, e.Finish):
+                    ended = self.scribe.ended(run, command.status, command.error, self.scheduler.time)
+                    self.journal.write(ended)
+                    gated = True
                 effects.append(command)
                 continue
             record = self.scribe.stored(run, command)
