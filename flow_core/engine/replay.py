@@ -2,9 +2,9 @@
 
 Theory. Which order steps ended in does not matter to a run, what they ended with does. So first all successes and skips
 are applied, then failed attempts, then failures for good (the first of which skips what has not started), then
-compensations, a decision from outside, and a pause. A step without an outcome is as if it had never started, except
-that an at-most-once step whose start was recorded has failed: nobody knows whether its effect happened. In an execution
-that was failing already, other steps that were under way are not started again.
+compensations and whatever else there is, a decision from outside, and a pause. A step without an outcome is as if it
+had never started, except that an at-most-once step whose start was recorded has failed: nobody knows whether its effect
+happened. In an execution that was failing already, other steps that were under way are not started again.
 
 Timers go on where they were: what was left of them then, less the time since, but for the time that it was paused. A
 step with a total_timeout starts anew with what is left of it.
@@ -30,6 +30,7 @@ from flow_core.model.records import (
     AttemptFailed,
     Compensated,
     Ending,
+    ExecutionEnded,
     ExecutionStarted,
     Fact,
     Paused,
@@ -41,6 +42,9 @@ from flow_core.model.records import (
 from flow_core.model.status import Status
 
 __all__ = ["Replayed", "replay"]
+
+#: Records that have their own place in a replay, or none; the others are applied in between, in their order.
+IN_TURN = (ExecutionStarted, StepStarted, StepEnded, AttemptFailed, Ending, Paused, Resumed, ExecutionEnded)
 
 
 class Replayed(NamedTuple):
@@ -90,7 +94,7 @@ class _Replay:
                 self.rows.begin(self._step(record))
         self._apply(failures)
         self.rows.sift()  # roots, and what successes made ready, may wait for a retry
-        self._apply(record for record in self.records if isinstance(record, Compensated))
+        self._apply(record for record in self.records if not isinstance(record, IN_TURN))
         fallbacks = self._arm(attempts)
         self._apply([record for record in self.records if isinstance(record, Ending)][-1:])
         pause = Projection(self.records).pause
@@ -196,7 +200,8 @@ def _fact(record: Any) -> Fact:
     """A stored record as the machine decided it: with an exception, and a value."""
     if isinstance(record, StepEnded) and record.status == Status.SUCCESS:
         return record._replace(output=decode_outcome(record.output, record.json))
-    if isinstance(record, Compensated) and record.error is None:
-        return record
+    if not hasattr(record, "error") or (isinstance(record, Compensated) and record.error is None):
+        plain: Fact = record
+        return plain
     found: Fact = record._replace(error=restore_error(record.error))
     return found
