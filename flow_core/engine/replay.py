@@ -48,10 +48,14 @@ IN_TURN = (ExecutionStarted, StepStarted, StepEnded, AttemptFailed, Ending, Paus
 
 
 class Replayed(NamedTuple):
-    """What is to be done when the execution goes on: ``commands`` at once, then feed ``events``."""
+    """What is to be done when the execution goes on: ``commands`` at once, then feed ``events``.
+
+    ``plain``: its machine knows nothing that its run does not know.
+    """
 
     commands: list[e.Command]
     events: list[e.Event]
+    plain: bool
 
 
 def replay(machine: Machine, records: Sequence[Record], now: float, utc: float) -> Replayed:
@@ -105,7 +109,9 @@ class _Replay:
         commands: list[e.Command] = [e.SetTimer(timer, at - self.now) for timer, at in self.machine.timers.items()]
         for step in fallbacks:
             self._fallback(step, commands)
-        return Replayed(commands, [e.StepFailed(step, error) for step, error in interrupted])
+        events: list[e.Event] = [e.StepFailed(step, error) for step, error in interrupted]
+        under_way = commands or events or self.machine.due or self.machine.paused or self.machine.timeout is not None
+        return Replayed(commands, events, not under_way and all(map(_is_plain, self.records)))
 
     def _apply(self, records: Any) -> None:
         for record in records:
@@ -194,6 +200,13 @@ class _Replay:
             self.machine.waiting.append(start)
         else:
             commands.append(start)
+
+
+def _is_plain(record: Record) -> bool:
+    """Whether a record says nothing to a machine that goes on from it."""
+    if isinstance(record, StepEnded):
+        return record.status != Status.FAILURE and not record.recovered
+    return isinstance(record, ExecutionStarted | StepStarted | Paused | Resumed)
 
 
 def _fact(record: Any) -> Fact:

@@ -234,7 +234,7 @@ class Recovery:
             raise
         if records[-1] is not waiting.records[-1]:  # type: ignore[index]
             self.journal.write(records[-1])
-        if is_plain(machine) and not (replayed.commands or replayed.events):
+        if replayed.plain:
             run.machine = None  # its way is the short one again
         del self.waiting[info.execution]
         self._executor.remember(run)
@@ -313,11 +313,3 @@ class Recovery:
     def _fenced(self, error: BaseException) -> None:
         """The right to write is lost."""
         raise NotImplementedError
-
-
-def is_plain(machine: Machine) -> bool:
-    """Whether a machine knows nothing that its run does not know."""
-    knows = (
-        machine.errors or machine.recovered or machine.compensated or machine.timers or machine.frozen or machine.due
-    )
-    return machine.phase is Phase.FORWARD and not (machine.paused or knows or machine.timeout is not None)
