@@ -45,7 +45,6 @@ from flow_core.model.records import (
     AttemptFailed,
     Compensated,
     Ending,
-    ExecutionEnded,
     Fact,
     Paused,
     Resumed,
@@ -55,6 +54,8 @@ from flow_core.model.status import Status
 from flow_core.model.step import Step
 
 __all__ = ["Machine", "Phase"]
+
+GO_ON = e.GoOn()
 
 
 class Phase(Enum):
@@ -168,13 +169,15 @@ class Machine:
         if delay is None:
             self._give_up(step, error)
         else:
-            self._decide(self._attempt_failed(step, error, self._utc + delay), step)
+            self._decide(self._attempt_failed(step, error, delay), step)
             self.execution_timers.set((RETRY, step), delay)
 
-    def _attempt_failed(self, step: int, error: BaseException, due_utc: float | None) -> AttemptFailed:
-        started = self.run.times(step)[0]
-        began = self._utc if started is None else started + self.utc_offset(self.run)
-        return AttemptFailed("", self._id(step), self.run.attempt(step), due_utc, error, began, self._utc)
+    def _attempt_failed(self, step: int, error: BaseException, delay: float | None) -> AttemptFailed:
+        offset, started = self.utc_offset(self.run), self.run.times(step)[0]
+        now = self.execution_timers.now + offset
+        began = now if started is None else started + offset
+        due = None if delay is None else now + delay
+        return AttemptFailed("", self._id(step), self.run.attempt(step), due, error, began, now)
 
     def _retry_delay(self, event: e.StepFailed) -> float | None:
         """Seconds until the next attempt, None when there is none."""
@@ -208,13 +211,13 @@ class Machine:
     def _fail(self, step: int, error: BaseException) -> None:
         """The step failed for good."""
         self._decide(self._step_ended(step, Status.FAILURE, None, error), step)
-        self._out.append(e.GoOn())
+        self._out.append(GO_ON)
 
     def _step_ended(self, step: int, status: Status, value: Any, error: BaseException | None) -> StepEnded:
-        started, recovered = self.run.times(step)[0], status is Status.SUCCESS
-        began = 0.0 if started is None else started + self.utc_offset(self.run)
-        id_, attempt = self._id(step), self.run.attempt(step)
-        return StepEnded("", id_, attempt, int(status), value, error, recovered, False, began, self._utc)
+        offset, started = self.utc_offset(self.run), self.run.times(step)[0]
+        began, now = 0.0 if started is None else started + offset, self.execution_timers.now + offset
+        id_, attempt, recovered = self._id(step), self.run.attempt(step), status is Status.SUCCESS
+        return StepEnded("", id_, attempt, int(status), value, error, recovered, False, began, now)
 
     def _abandon_retries(self) -> None:
         """Steps between two attempts, waiting for their time or a slot, don't get another; clean-ups do."""
@@ -238,7 +241,7 @@ class Machine:
         policy = self.policy(event.step)
         if event.ok and policy is not None and policy.recovers:
             self._decide(self._step_ended(event.step, Status.SUCCESS, event.value, None), event.step)
-            self._out.append(e.GoOn())
+            self._out.append(GO_ON)
             return
         if not event.ok and isinstance(event.value, BaseException):
             error.add_note(f"its fallback failed, too: {type(event.value).__name__}: {text_of(event.value)}")
@@ -279,7 +282,7 @@ class Machine:
         kind, step = event.timer
         if kind == RETRY:
             self.run.requeue(step)
-            self._out.append(e.GoOn())
+            self._out.append(GO_ON)
         elif kind == TOTAL:
             self._total_passed(step)
         elif event.timer == EXECUTION:
@@ -313,7 +316,7 @@ class Machine:
         self._decide(Resumed("", "", self._utc))
         self._out += self.waiting
         self.waiting.clear()
-        self._out.append(e.GoOn())
+        self._out.append(GO_ON)
 
     def _on_abort(self, event: e.AbortAsked) -> None:
         self._end_early(Status.ABORTED, aborted(self.run, event.reason), event.rollback)
@@ -343,7 +346,7 @@ class Machine:
             self._decide(Ending("", int(status), rollback, error, self._utc))
         self._out.append(e.CancelTasks())
         self.execution_timers.set(GRACE_TIMER, GRACE)
-        self._out.append(e.GoOn())
+        self._out.append(GO_ON)
 
     def _on_settled(self, event: e.Settled) -> None:
         if self.phase is Phase.ROLLING_BACK or self.paused:
@@ -355,12 +358,9 @@ class Machine:
             self._finish()
 
     def _finish(self) -> None:
-        status, error = self.verdict
         self.execution_timers.cancel_all()
         self.phase = Phase.OVER
-        if status is not Status.STOPPED:
-            self._out.append(ExecutionEnded("", int(status), error, self._utc))
-        self._out.append(e.Finish(status, error))
+        self._out.append(e.Finish(*self.verdict))
 
     # --- facts --------------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,9 @@
 
 Theory. Which order steps ended in does not matter to a run, what they ended with does. So first all successes and skips
 are applied, then failed attempts, then failures for good (the first of which skips what has not started), then
-compensations, a decision from outside, and a pause. A step without an outcome is as if it had never started, except
-that an at-most-once step whose start was recorded has failed: nobody knows whether its effect happened. In an execution
-that was failing already, other steps that were under way are not started again.
+compensations and whatever else there is, a decision from outside, and a pause. A step without an outcome is as if it
+had never started, except that an at-most-once step whose start was recorded has failed: nobody knows whether its effect
+happened. In an execution that was failing already, other steps that were under way are not started again.
 
 Timers go on where they were: what was left of them then, less the time since, but for the time that it was paused. A
 step with a total_timeout starts anew with what is left of it.
@@ -30,6 +30,7 @@ from flow_core.model.records import (
     AttemptFailed,
     Compensated,
     Ending,
+    ExecutionEnded,
     ExecutionStarted,
     Fact,
     Paused,
@@ -42,12 +43,19 @@ from flow_core.model.status import Status
 
 __all__ = ["Replayed", "replay"]
 
+#: Records that have their own place in a replay, or none; the others are applied in between, in their order.
+IN_TURN = (ExecutionStarted, StepStarted, StepEnded, AttemptFailed, Ending, Paused, Resumed, ExecutionEnded)
+
 
 class Replayed(NamedTuple):
-    """What is to be done when the execution goes on: ``commands`` at once, then feed ``events``."""
+    """What is to be done when the execution goes on: ``commands`` at once, then feed ``events``.
+
+    ``plain``: its machine knows nothing that its run does not know.
+    """
 
     commands: list[e.Command]
     events: list[e.Event]
+    plain: bool
 
 
 def replay(machine: Machine, records: Sequence[Record], now: float, utc: float) -> Replayed:
@@ -90,7 +98,7 @@ class _Replay:
                 self.rows.begin(self._step(record))
         self._apply(failures)
         self.rows.drop_stale()  # roots, and what successes made ready, may wait for a retry
-        self._apply(record for record in self.records if isinstance(record, Compensated))
+        self._apply(record for record in self.records if not isinstance(record, IN_TURN))
         fallbacks = self._arm(attempts)
         self._apply([record for record in self.records if isinstance(record, Ending)][-1:])
         pause = Projection(self.records).pause
@@ -101,7 +109,9 @@ class _Replay:
         commands: list[e.Command] = [e.SetTimer(timer, at - self.now) for timer, at in self.machine.timers.items()]
         for step in fallbacks:
             self._fallback(step, commands)
-        return Replayed(commands, [e.StepFailed(step, error) for step, error in interrupted])
+        events: list[e.Event] = [e.StepFailed(step, error) for step, error in interrupted]
+        under_way = commands or events or self.machine.due or self.machine.paused or self.machine.timeout is not None
+        return Replayed(commands, events, not under_way and all(map(_is_plain, self.records)))
 
     def _apply(self, records: Any) -> None:
         for record in records:
@@ -192,11 +202,19 @@ class _Replay:
             commands.append(start)
 
 
+def _is_plain(record: Record) -> bool:
+    """Whether a record says nothing to a machine that goes on from it."""
+    if isinstance(record, StepEnded):
+        return record.status != Status.FAILURE and not record.recovered
+    return isinstance(record, ExecutionStarted | StepStarted | Paused | Resumed)
+
+
 def _fact(record: Any) -> Fact:
     """A stored record as the machine decided it: with an exception, and a value."""
     if isinstance(record, StepEnded) and record.status == Status.SUCCESS:
         return record._replace(output=decode_outcome(record.output, record.json))
-    if isinstance(record, Compensated) and record.error is None:
-        return record
+    if not hasattr(record, "error") or (isinstance(record, Compensated) and record.error is None):
+        plain: Fact = record
+        return plain
     found: Fact = record._replace(error=restore_error(record.error))
     return found

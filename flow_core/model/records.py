@@ -165,7 +165,7 @@ Record = (
     | ExecutionEnded
 )
 #: What a machine decides, and takes up again when an execution goes on from its records.
-Fact = StepEnded | AttemptFailed | Paused | Resumed | Ending | Compensated | ExecutionEnded
+Fact = StepEnded | AttemptFailed | Paused | Resumed | Ending | Compensated
 KINDS: Final[dict[int, type[Any]]] = {
     1: ExecutionStarted,
     2: StepStarted,

@@ -285,7 +285,11 @@ class CommandRunner(Handler):
         failed: BaseException | None = None
         while self._commands:
             try:
-                self._do(*self._commands.popleft())
+                run, command = self._commands.popleft()
+                if isinstance(command, e.Message):
+                    self._do(run, command)
+                else:
+                    keep(run, command)
             except BaseException as error:  # no memory: what comes behind must still be done, or a run never ends
                 failed = failed or error
         self._performing = False
@@ -329,8 +333,6 @@ class CommandRunner(Handler):
                 self.scheduler.go_on(run)
             case e.Finish(status, error):
                 self._finish(run, status, error)
-            case _:  # a fact
-                keep(run, command)
 
     def _finish(self, run: Execution, status: Status, error: BaseException | None) -> None:
         if error is not None and getattr(error, "execution", run) is None:

@@ -10,14 +10,12 @@ from flow_core.core.run import Run
 from flow_core.model.projection import Projection
 from flow_core.model.records import (
     AttemptFailed,
-    Compensated,
+    Ending,
     ErrorRecord,
     ExecutionEnded,
     ExecutionStarted,
     Fact,
-    Paused,
     Record,
-    Resumed,
     StepEnded,
     StepStarted,
 )
@@ -26,8 +24,8 @@ from flow_core.model.transition import Transition
 
 __all__ = ["History", "history_of", "keep", "transitions_of"]
 
-#: Records of things that a run's rows don't tell.
-KEPT = (AttemptFailed, Compensated, Paused, Resumed)
+#: Records of what a run's rows tell.
+IN_ROWS = (ExecutionStarted, StepEnded, Ending, ExecutionEnded)
 #: In the place of an exception, whose traceback would keep alive what its functions held.
 FAILED = ErrorRecord("error", "", "Exception")
 
@@ -56,7 +54,7 @@ def history_of(run: Run) -> History:
 
 def keep(run: Run, record: Fact | Record) -> None:
     """Keep a record, or a fact, of something that the rows don't tell; others are passed over."""
-    if isinstance(record, KEPT):
+    if not isinstance(record, IN_ROWS):
         if isinstance(getattr(record, "error", None), BaseException):
             record = record._replace(error=FAILED)  # type: ignore[call-arg]
         history_of(run).records.append(record)

@@ -64,6 +64,26 @@ def test_attempts_and_pauses_of_before_are_in_it():
     play(main())
 
 
+def test_an_attempt_that_its_process_did_not_survive_is_in_it():
+    async def main():
+        store, calls, gate = memory(), Calls(), asyncio.Event()
+        steps = [Step("a", calls.body("a", gate=gate), delivery="at_most_once")]
+        flow, _ = await started(store, steps)
+        await asyncio.sleep(1)
+        assert calls["a"] == 1
+        crash(flow)
+        flow = await again(store, steps)
+        assert await flow.executor.wait("f", "x") is Status.FAILURE
+        live = flow.executor.known("x").history()
+        assert [(move.step, move.status.name) for move in live] == [
+            (None, "RUNNING"), ("a", "RUNNING"), ("a", "FAILURE"), (None, "FAILURE"),
+        ]  # fmt: skip
+        crash(flow)
+        assert told(await (await again(store, steps)).executor.history("f", "x")) == told(live)
+
+    play(main())
+
+
 def test_the_command_line_tells_the_same_from_the_store(tmp_path):
     """Compensations and the start of an attempt that is under way among it."""
 

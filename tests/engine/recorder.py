@@ -16,7 +16,7 @@ from flow_core.engine import events as e
 from flow_core.engine.machine import Machine
 from flow_core.engine.replay import Replayed, replay
 from flow_core.model.payload import encode_outcome
-from flow_core.model.records import ErrorRecord, ExecutionStarted, Record, StepEnded, StepStarted
+from flow_core.model.records import ErrorRecord, ExecutionEnded, ExecutionStarted, Record, StepEnded, StepStarted
 from flow_core.model.status import Status
 from tests.engine.script import RecordingRun, Script
 
@@ -93,7 +93,9 @@ class Recorded(Script):
 
     def note(self, command: e.Command) -> None:
         if not isinstance(command, tuple):
-            return  # an effect
+            if isinstance(command, e.Finish):
+                self.write(ExecutionEnded(ID, int(command.status), error_of(command.error), self.utc))
+            return
         fact: Any = command._replace(execution=ID)
         if hasattr(fact, "error"):
             fact = fact._replace(error=error_of(fact.error))

@@ -15,7 +15,16 @@ from flow_core.engine.failures import text_of
 from flow_core.errors import FlowError, PayloadError, StoreCorrupt
 from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, Retry
 from flow_core.model.payload import decode_outcome, encode_outcome
-from flow_core.model.records import ErrorRecord, ExecutionStarted, Fact, Paused, Record, StepEnded, StepStarted
+from flow_core.model.records import (
+    ErrorRecord,
+    ExecutionEnded,
+    ExecutionStarted,
+    Fact,
+    Paused,
+    Record,
+    StepEnded,
+    StepStarted,
+)
 from flow_core.model.status import Status
 
 if TYPE_CHECKING:
@@ -74,6 +83,10 @@ class Recorder:
         """A condition said no."""
         at = now + self.ahead
         return StepEnded(run.id, run.plan.items[step].id, 1, int(Status.SKIPPED), started_utc=at, time_utc=at)
+
+    def ended(self, run: Execution, status: Status, error: BaseException | None, now: float) -> ExecutionEnded:
+        """The execution is over."""
+        return ExecutionEnded(run.id, int(status), error_record(error), now + self.ahead)
 
     def recalled(self, run: Execution, step: int, value: Any) -> StepEnded:
         """A step's output is taken over from another execution. Raises `PayloadError`."""

@@ -215,7 +215,7 @@ class Recovery:
             raise
         if records[-1] is not waiting.records[-1]:  # type: ignore[index]
             self._writes.journal.write(records[-1])
-        if is_plain(machine) and not (replayed.commands or replayed.events):
+        if replayed.plain:
             run.machine = None  # its way is the short one again
         del self.waiting[info.execution]
         self._registry.remember(run)
@@ -298,11 +298,3 @@ class Recovery:
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("recovery failed", exc_info=task.exception())
-
-
-def is_plain(machine: Machine) -> bool:
-    """Whether a machine knows nothing that its run does not know."""
-    knows = (
-        machine.errors or machine.recovered or machine.compensated or machine.timers or machine.frozen or machine.due
-    )
-    return machine.phase is Phase.FORWARD and not (machine.paused or knows or machine.timeout is not None)

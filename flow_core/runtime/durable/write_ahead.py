@@ -61,6 +61,10 @@ class WriteAhead:
         effects: list[e.Command] = []
         for command in commands:
             if isinstance(command, e.Message):
+                if isinstance(command, e.Finish):
+                    ended = self.recorder.ended(run, command.status, command.error, runner.scheduler.time)
+                    self.journal.write(ended)
+                    gated = True
                 effects.append(command)
                 continue
             record = self.recorder.stored(run, command)
