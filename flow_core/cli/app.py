@@ -9,7 +9,7 @@ from typing import Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from flow_core import __version__
-from flow_core.cli import basic, controls, executions, flows, serve, steps, tokens
+from flow_core.cli import basic
 from flow_core.cli.codes import OK, USAGE
 from flow_core.cli.output import complain
 
@@ -20,14 +20,23 @@ EPILOGUE = (
 )
 
 
-def build_app() -> App:
-    """The application. A new one each time: nothing is global."""
+def build_app(first: str = "") -> App:
+    """The application; a new one each time: nothing is global.
+
+    Args:
+        first: the first word of the arguments. For a command that needs no server the others are not even imported:
+            a health check runs every few seconds.
+    """
     app = App(
         name="flow-core", help="An embeddable workflow engine.", help_epilogue=EPILOGUE, version=__version__,
         default_parameter=Parameter(negative_iterable=""), help_format="plaintext", suppress_keyboard_interrupt=False,
     )  # fmt: skip
     for name, command in basic.COMMANDS.items():
         app.command(command, name=name, default_parameter=Parameter(negative=""))
+    if first in basic.COMMANDS:
+        return app
+    from flow_core.cli import controls, executions, flows, serve, steps, tokens
+
     for group in (serve, flows, steps, executions, controls, tokens):
         group.register(app)
 
@@ -46,7 +55,7 @@ def build_app() -> App:
 
 def run_app(arguments: Sequence[str]) -> int:
     """Run a command; its exit code. Raises what the command raises, and SystemExit 2 for bad arguments."""
-    app = build_app()
+    app = build_app(next(iter(arguments), ""))
     if not arguments:
         print("usage: flow-core COMMAND ...; flow-core --help lists the commands", file=sys.stderr)
         raise SystemExit(USAGE)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from flow_core.errors import DecodeError, InvalidStep
 from flow_core.model.options import DEFAULT_OPERATION_OPTIONS, OperationOptions
+from flow_core.model.payload import decode_json, encode_value
 
 __all__ = ["LocalOperation", "Operation", "required_field"]
 
@@ -135,8 +136,6 @@ class LocalOperation(Operation):
 
     async def execute(self, ctx: Any, data: bytes) -> bytes:
         """Call the function with the decoded ``data`` and encode what it returns (the engine itself skips both)."""
-        from flow_core.model.payload import decode_json, encode_value
-
         function = self.function
         if function is None:
             raise InvalidStep(
