@@ -27,12 +27,12 @@ from flow_core.errors import Conflict, ExecutorStopped, InvalidOption
 from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, ExecutorOptions
 from flow_core.model.payload import encode_value
 from flow_core.model.step import Step
+from flow_core.model.store import Store
 from flow_core.runtime.admission import Admission
 from flow_core.runtime.by_id import ById
 from flow_core.runtime.commands import Performer
 from flow_core.runtime.context import StepContext
 from flow_core.runtime.drain import all_at_rest
-from flow_core.runtime.durable.journal import ExecutionStore
 from flow_core.runtime.durable.lease import process_name
 from flow_core.runtime.durable.session import Keeper
 from flow_core.runtime.durable.write_ahead import DurablePerformer
@@ -143,7 +143,7 @@ class Executor(ById):
         self._scheduler = self._performer = self._loop = None
         vars(self).pop("start_at_once", None)
 
-    async def attach(self, store: ExecutionStore) -> None:
+    async def attach(self, store: Store) -> None:
         """Keep executions in ``store``, which is open, and go on with those that were left unfinished there.
 
         Raises:

@@ -20,7 +20,7 @@ from typing import Final
 
 from flow_core.errors import LeaseLost, StoreError
 from flow_core.model.records import Epoch
-from flow_core.runtime.durable.journal import ExecutionStore
+from flow_core.model.store import Store
 
 __all__ = ["Tenure", "process_is_gone", "process_name"]
 
@@ -74,7 +74,7 @@ class Tenure:
 
     def __init__(
         self,
-        store: ExecutionStore,
+        store: Store,
         name: str,
         lease: float,
         beat: Callable[[], object],

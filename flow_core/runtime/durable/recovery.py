@@ -23,7 +23,8 @@ from flow_core.errors import FlowError, InvalidOption, LeaseLost, StoreCorrupt, 
 from flow_core.model.payload import decode_outcome
 from flow_core.model.records import ExecutionEnded, ExecutionInfo, ExecutionStarted, Paused, Record
 from flow_core.model.status import Status
-from flow_core.runtime.durable.journal import ExecutionStore, Journal
+from flow_core.model.store import Store
+from flow_core.runtime.durable.journal import Journal
 from flow_core.runtime.durable.recorder import read_options
 from flow_core.runtime.durable.write_ahead import DurablePerformer
 from flow_core.runtime.history import past_moves
@@ -81,7 +82,7 @@ class Recovery:
 
     _tenure: Tenure
 
-    def __init__(self, executor: Executor, store: ExecutionStore) -> None:
+    def __init__(self, executor: Executor, store: Store) -> None:
         self._executor = executor
         self.store = store
         self._performer: DurablePerformer = executor.performer  # type: ignore[assignment]

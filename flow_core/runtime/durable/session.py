@@ -19,8 +19,9 @@ from flow_core.errors import Conflict, ExecutionAborted, ExecutorStopped, FlowEr
 from flow_core.model.records import Epoch, ErrorRecord, ExecutionEnded, Record
 from flow_core.model.revisions import Change
 from flow_core.model.status import Status
+from flow_core.model.store import Store
 from flow_core.model.trace_context import with_current_trace
-from flow_core.runtime.durable.journal import ExecutionStore, Journal
+from flow_core.runtime.durable.journal import Journal
 from flow_core.runtime.durable.lease import BEATS, Tenure
 from flow_core.runtime.durable.recorder import Scribe
 from flow_core.runtime.durable.recovery import ENDING, Recovery, Waiting
@@ -44,7 +45,7 @@ class Keeper(Recovery):
         name: of the executor, unique among those that share the store.
     """
 
-    def __init__(self, executor: Executor, store: ExecutionStore, name: str) -> None:
+    def __init__(self, executor: Executor, store: Store, name: str) -> None:
         super().__init__(executor, store)
         self._tenure = Tenure(store, name, executor.options.lease, self._look_round, self._fenced)
         self._beginning: asyncio.Task[None] | None = None
