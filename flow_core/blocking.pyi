@@ -18,7 +18,6 @@ from flow_core.operations.registry import OperationRegistry
 from flow_core.pubsub.base import PubSubClient
 from flow_core.rpc.base import RpcClient
 from flow_core.runtime.context import StepContext
-from flow_core.runtime.durable.journal import ExecutionStore
 from flow_core.runtime.execution import Execution as AsyncExecution
 from flow_core.runtime.executor import ExecutionTracer, Executor as AsyncExecutor, ExecutorStatistics
 from types import TracebackType
@@ -194,7 +193,7 @@ class Executor:
             ExecutorStopped: `stop` was called.
             InvalidOption: it is at home on another loop.
         """
-    def attach(self, store: ExecutionStore) -> None:
+    def attach(self, store: Store) -> None:
         """Keep executions in ``store``, which is open, and go on with those that were left unfinished there.
 
         Raises:

@@ -60,7 +60,8 @@ class Flow:
     Args:
         executor: an `Executor`; one with default options when None.
         store: where executions and flows are kept: ``"sqlite:///flow.db"``, ``"postgresql://..."``, or a
-            `flow_core.stores.Store`. None or ``"memory:"``: they live in this process.
+            `flow_core.stores.Store`, which the flow opens and leaves open: who makes a store closes it, and several
+            flows may share one. None or ``"memory:"``: they live in this process.
         keep: how long the store keeps finished executions, see `FlowOptions`.
         rpc: the client that operations call with, its URL, or a mapping of services to URLs.
         pubsub: the client that operations publish with, or its URL.
@@ -173,7 +174,8 @@ class Flow:
                 await self._catalog.attach(store, owner)
                 await self._executor.attach(store)
             except BaseException:
-                await store.close()
+                if store is not self._opened:
+                    await store.close()
                 raise
             self._store, self._unopened = store, None
             if self._options.keep is not None:
@@ -182,13 +184,13 @@ class Flow:
                 self._retaining = asyncio.get_running_loop().create_task(forget_old(store, self._options.keep))
 
     async def stop(self, drain: float | None = None) -> None:
-        """Stop the executor (see `Executor.stop`), then close the clients and the store."""
+        """Stop the executor (see `Executor.stop`), then close the clients, and the store if it was made from an url."""
         await self._executor.stop(drain)
         if self._retaining is not None:
             self._retaining.cancel()
             await asyncio.gather(self._retaining, return_exceptions=True)
         self._catalog.detach()
-        if self._store is not None:
+        if self._store is not None and self._store is not self._opened:  # a Store that was given is its maker's
             await self._store.close()
         for client in (self.rpc, self.pubsub):
             if client is not None:

@@ -12,7 +12,7 @@ from flow_core import run
 from tests.servers.postgres import Server
 
 label = "outcomes committed to a PostgreSQL of this machine, 1,000 executions in flight"
-units = {"rows_per_s": "/s", "calls_per_s": "/s", "lonely_us": "us", "steps_s": "1/s", "lonely_step_us": "us"}
+units = {"rows_per_s": "/s", "lonely_us": "us", "steps_s": "1/s", "lonely_step_us": "us"}
 
 
 def measure(quick: bool = False) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""flow-core with `Flow(store="sqlite:///...")` in a temporary folder: WAL, `synchronous=FULL`, group commit.
+"""flow-core with `Flow(store="sqlite:///...")` in a temporary folder: WAL, `synchronous=FULL`.
 
 As the other flow-core peer, but every start, outcome and end is on the disk before anything follows from it.
 """

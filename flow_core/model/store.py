@@ -1,8 +1,7 @@
 """`Store`: what a place for executions promises, whatever it is made of.
 
-Lives here: the contract, and what is the same everywhere: walks over pages, the export, who wants to
-hear of changes. Does not live here:
-replaying records (the engine's).
+Lives here: the contract, and what is the same everywhere: walks over pages, the export, who wants to hear of changes.
+Does not live here: the rules of a commit (``stores/rules.py``), replaying records (the engine's).
 
 Ownership: an executor calls `begin` and gets an `Epoch`; every write carries it. An epoch ends when the same executor
 begins again, when it is released, or when it has missed its heartbeats and another executor claims: from then on its
@@ -22,7 +21,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
 
-from flow_core.errors import Conflict, InvalidOption, UnknownExecution
+from flow_core.errors import InvalidOption, UnknownExecution
 from flow_core.model.records import Epoch, ExecutionInfo, Page, Record, to_json
 from flow_core.model.revisions import Change, StoredDefinition
 from flow_core.model.status import Status
@@ -36,6 +35,16 @@ REMEMBERED: Final = 1024
 class Store(ABC):
     """Keeps records of executions and definitions of flows. Belongs to the event loop that opened it.
 
+    Who makes a store closes it. A flow opens the store that it is given and leaves it open; several flows may
+    share one:
+
+        async with SqliteStore("sqlite:///flow.db") as store:
+            async with Flow(store=store, executor=Executor(name="a")) as flow:
+                ...
+            await store.list(limit=10)          # still open
+
+    A store that a flow makes from an url, as in ``Flow(store="sqlite:///flow.db")``, is closed by `Flow.stop`.
+
     Every method raises `StoreUnavailable` (or `StoreFull`, `StoreTimeout`) when the medium fails; the same call may
     succeed later, nothing has to be opened again.
     """
@@ -44,7 +53,11 @@ class Store(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Open, create or migrate. Raises `ForeignStore`, `StoreCorrupt`, `SchemaTooNew`, the medium untouched."""
+        """Open, create or migrate. Opening twice is fine, and one `close` ends it.
+
+        Raises:
+            ForeignStore, StoreCorrupt, SchemaTooNew: the medium was not touched.
+        """
 
     @abstractmethod
     async def close(self) -> None:
@@ -69,6 +82,9 @@ class Store(ABC):
     @abstractmethod
     async def commit(self, epoch: Epoch, records: Sequence[Record], *, commit_id: int | None = None) -> None:
         """Write all records or none; durable when it returns.
+
+        Each call is a transaction of its own. Commits are written in the order of the calls, also when the caller
+        is cancelled. Who has many records for one moment sends them in one commit, as the executor does.
 
         Args:
             commit_id: unique for the content within the epoch. After `StoreUnavailable` send the same records under the
@@ -174,18 +190,3 @@ def parse_cursor(cursor: str | None) -> int | None:
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise InvalidOption(f"not a cursor of a page: {cursor!r:.40}", fix="pass Page.cursor on unchanged")
     return int(cursor)
-
-
-WORDS: Final = {
-    "request": "execution {0!r} exists with another flow or request",
-    "exists": "execution {0!r} was started by another owner or has ended",
-    "unknown": "execution {0!r} was never started",
-    "ended": "execution {0!r} has ended",
-    "outcome": "step {1!r} of execution {0!r} has its outcome already",
-}
-
-
-def refused(reason: str, record: Record) -> Conflict:
-    """The `Conflict` that tells why a record can't be written."""
-    step = getattr(record, "step", None)
-    return Conflict(WORDS[reason].format(record.execution, step), reason=reason, execution=record.execution, step=step)

@@ -37,11 +37,11 @@ from flow_core.model.records import Page, Record
 from flow_core.model.resolver import FlowResolver
 from flow_core.model.status import Status
 from flow_core.model.step import Step
+from flow_core.model.store import Store
 from flow_core.model.transition import Transition
 from flow_core.runtime.admission import Admission
 from flow_core.runtime.commands import CommandRunner, Immediate
 from flow_core.runtime.context import StepContext
-from flow_core.runtime.durable.journal import ExecutionStore
 from flow_core.runtime.durable.lease import process_name
 from flow_core.runtime.durable.session import DurableSession
 from flow_core.runtime.execution import Execution
@@ -224,7 +224,7 @@ class Executor:
         self._lookup = Lookup(self._registry)
         self.start_at_once = None
 
-    async def attach(self, store: ExecutionStore) -> None:
+    async def attach(self, store: Store) -> None:
         """Keep executions in ``store``, which is open, and go on with those that were left unfinished there.
 
         Raises:

@@ -1,17 +1,16 @@
-"""`MemoryStore`: the contract in its plainest form, for tests and as the reference the others are compared with.
+"""`MemoryStore`: the contract in its plainest form, for tests, and the reference that other stores are compared with.
 
-Lives here: a store of dicts, as durable as the process. Does not live here: anything about speed.
+Lives here: a store of dicts. Does not live here: the rules of a commit (``rules.py``), and anything about speed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from flow_core.errors import Conflict, LeaseLost
 from flow_core.model.records import (
     Epoch,
     ExecutionEnded,
@@ -25,14 +24,15 @@ from flow_core.model.records import (
 )
 from flow_core.model.revisions import Change, StoredDefinition
 from flow_core.model.status import Status
-from flow_core.model.store import REMEMBERED, Store, parse_cursor, refused
+from flow_core.model.store import REMEMBERED, Store, parse_cursor
+from flow_core.stores.rules import KnownExecution, epoch_over, judge, other_steps
 
 __all__ = ["MemoryStore"]
 
 
 @dataclass(slots=True)
-class Owner:
-    """One epoch: until when its heartbeats reach, whether it is over, and the commits it made."""
+class EpochEntry:
+    """One epoch: when its lease runs out, whether it is over and how, and the ids of its commits."""
 
     executor: str
     expires: float
@@ -42,8 +42,8 @@ class Owner:
 
 
 @dataclass(slots=True)
-class Entry:
-    """One execution. ``outcomes`` and ``progress`` (outcomes at the last take-over) tell poison from progress."""
+class ExecutionEntry:
+    """One execution. ``progress`` is how many outcomes it had when it was last taken over: no more means poison."""
 
     key: int
     start: ExecutionStarted
@@ -71,12 +71,25 @@ class Entry:
 
 
 class MemoryStore(Store):
-    """Keeps everything in this process. ``clock`` gives UTC seconds (leases and retention by age)."""
+    """Keeps executions and flows in the memory of this process: for tests, and to try things out.
+
+    It outlives the flows that use it, so a test can "restart":
+
+        store = MemoryStore()
+        async with Flow(store=store) as flow:
+            await flow.create_step("greet", Step("hello", lambda name: f"Hello {name}"))
+            await flow.execute("greet", "Ada", id="monday")
+        async with Flow(store=store) as flow:
+            print(await flow.executor.result("monday"))
+
+    Args:
+        clock: gives UTC seconds, for leases and for retention by age.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock: Final = clock
-        self._owners: dict[int, Owner] = {}
-        self._entries: dict[str, Entry] = {}
+        self._owners: dict[int, EpochEntry] = {}
+        self._entries: dict[str, ExecutionEntry] = {}
         self._keys = 0
         self._definitions: dict[tuple[str, int], StoredDefinition] = {}
 
@@ -92,13 +105,13 @@ class MemoryStore(Store):
                 owner.fenced = True
                 self._changed(Change.WORK)
         number = len(self._owners) + 1
-        self._owners[number] = Owner(executor, self._clock() + lease)
+        self._owners[number] = EpochEntry(executor, self._clock() + lease)
         return Epoch(number, executor, lease)
 
-    def _owner(self, epoch: Epoch) -> Owner:
+    def _owner(self, epoch: Epoch) -> EpochEntry:
         owner = self._owners.get(epoch.number)
         if owner is None or owner.fenced:
-            raise LeaseLost(f"epoch {epoch.number} of executor {epoch.executor!r} is over")
+            raise epoch_over(epoch)
         return owner
 
     async def renew(self, epoch: Epoch) -> None:
@@ -116,7 +129,13 @@ class MemoryStore(Store):
         owner = self._owner(epoch)
         if commit_id is not None and commit_id in owner.commits:
             return
-        kept = self._check(epoch, records)
+        entries = self._entries
+        mine = {record.execution: entries[record.execution] for record in records if record.execution in entries}
+        known = {id_: KnownExecution(entry.key, entry.epoch, entry.ended) for id_, entry in mine.items()}
+        starts = {id_: (entry.start.flow, entry.start.request) for id_, entry in mine.items()}
+        ends = [record for record in records if isinstance(record, StepEnded) and record.execution in mine]
+        outcomes = {(end.execution, end.step) for end in ends if end.step in mine[end.execution].outcomes}
+        kept = judge(epoch, records, known, starts, outcomes)  # all of it, before anything changes
         for record in kept:
             self._apply(epoch, record)
         if commit_id is not None:
@@ -124,45 +143,10 @@ class MemoryStore(Store):
             if len(owner.commits) > REMEMBERED:
                 del owner.commits[next(iter(owner.commits))]
 
-    def _check(self, epoch: Epoch, records: Iterable[Record]) -> list[Record]:
-        """What has to be written, all of it legal: state is changed only afterwards, so that all or nothing holds."""
-        started: dict[str, ExecutionStarted] = {}
-        ended: set[str] = set()
-        outcomes: set[tuple[str, str]] = set()
-        kept: list[Record] = []
-        for record in records:
-            id_ = record.execution
-            entry = self._entries.get(id_)
-            if isinstance(record, ExecutionStarted):
-                known = started.get(id_) or (entry.start if entry else None)
-                if known is None:
-                    started[id_] = record
-                    kept.append(record)
-                    continue
-                if (known.flow, known.request) != (record.flow, record.request):
-                    raise refused("request", record)
-                if entry is not None and (entry.ended is not None or entry.epoch != epoch.number):
-                    raise refused("exists", record)
-                continue
-            if entry is None and id_ not in started:
-                raise refused("unknown", record)
-            if id_ in ended or (entry is not None and entry.ended is not None):
-                raise refused("ended", record)
-            if entry is not None and entry.epoch != epoch.number:
-                raise LeaseLost(f"execution {id_} belongs to another owner", execution=id_)
-            if isinstance(record, StepEnded):
-                if (id_, record.step) in outcomes or (entry is not None and record.step in entry.outcomes):
-                    raise refused("outcome", record)
-                outcomes.add((id_, record.step))
-            elif isinstance(record, ExecutionEnded):
-                ended.add(id_)
-            kept.append(record)
-        return kept
-
     def _apply(self, epoch: Epoch, record: Record) -> None:
         if isinstance(record, ExecutionStarted):
             self._keys += 1
-            self._entries[record.execution] = Entry(self._keys, record, epoch.number)
+            self._entries[record.execution] = ExecutionEntry(self._keys, record, epoch.number)
         entry = self._entries[record.execution]
         entry.records.append(record)
         if isinstance(record, StepEnded):
@@ -236,7 +220,7 @@ class MemoryStore(Store):
     async def save_definition(self, flow: str, revision: int, steps: bytes, owner: str = "") -> None:
         made = StoredDefinition(flow, revision, steps, owner)
         if self._definitions.setdefault((flow, revision), made).steps != steps:
-            raise Conflict(f"revision {revision} of {flow!r} holds other steps", reason="revision", flow=flow)
+            raise other_steps(flow, revision)
         self._changed(Change.DEFINITIONS)
 
     async def definitions(self, flow: str | None = None, *, after: int = 0) -> Sequence[StoredDefinition]:

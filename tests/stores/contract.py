@@ -4,12 +4,13 @@ A new store is one line in the ``make`` fixture's params of ``test_stores.py``: 
 which gives the same data again when it is called twice.
 """
 
+import asyncio
 import json
 from datetime import timedelta
 
 import pytest
 
-from flow_core.errors import Conflict, InvalidOption, LeaseLost, UnknownExecution
+from flow_core.errors import Conflict, InvalidOption, LeaseLost, StoreUnavailable, UnknownExecution
 from flow_core.model.records import (
     AttemptFailed,
     Compensated,
@@ -23,6 +24,8 @@ from flow_core.model.records import (
     StepStarted,
 )
 from flow_core.model.status import Status
+from flow_core.stores.memory import MemoryStore
+from tests.aio import run
 
 WRONG = ErrorRecord("step_failed", "no way \u2013 \0", "ValueError")
 
@@ -41,6 +44,23 @@ def end(id_="e", status=Status.SUCCESS, at=0.0):
 
 class StoreContract:
     """The tests; ``play`` runs a scenario with an open store and its first epoch."""
+
+    def test_a_store_may_be_opened_twice_and_one_close_ends_it(self, make):
+        async def main():
+            store = make()
+            await asyncio.gather(store.open(), store.open())
+            await store.begin("me", 10)
+            await store.open()
+            await store.begin("me", 10)
+            await store.close()
+            await store.close()
+            if not isinstance(store, MemoryStore):
+                with pytest.raises(StoreUnavailable, match="closed"):
+                    await store.owners()
+            async with store:
+                assert [*await store.owners()] == ["me"]
+
+        run(main())
 
     def test_every_kind_of_record_comes_back_in_order(self, play):
         records = [

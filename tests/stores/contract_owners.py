@@ -1,6 +1,7 @@
 """What every store promises to several owners and to many commits at once; goes with ``contract.py``.
 
-Lives here: epochs, claims, receipts, groups, hints of changes. Does not live here: records, lists, definitions.
+Lives here: epochs, claims, receipts, commits at once, hints of changes. Does not live here: records, lists,
+definitions.
 """
 
 import asyncio
@@ -125,7 +126,7 @@ class OwnersContract:
 
         play(scenario)
 
-    def test_one_refused_commit_leaves_the_others_of_its_group(self, play):
+    def test_one_refused_commit_leaves_the_others_alone(self, play):
         async def scenario(store, epoch):
             gone = await store.begin("gone", 10)
             await store.release(gone)

@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own: several processes on one server, group commit, values it can't keep, hints.
+"""What is PostgreSQL's own: several processes on one server, commits at once, values it can't keep, hints.
 
 Does not live here: servers that fail (``test_postgres_faults.py``), wrong URLs and schemas (``test_postgres_open.py``).
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from flow_core import Flow, Step
 from flow_core.errors import Conflict, InvalidOption, LeaseLost, LimitExceeded, StoreUnavailable
 from flow_core.model.records import AttemptFailed, ErrorRecord, StepEnded
 from flow_core.model.revisions import Change
@@ -175,11 +176,14 @@ def test_a_process_that_was_frozen_finds_its_lease_lost(postgres, schema, make_p
     assert child.returncode == 0
 
 
-def test_many_commits_share_few_transactions(make_postgres, postgres, schema):
+def test_many_executions_share_few_transactions(make_postgres, postgres, schema):
+    async def nothing():
+        pass
+
     async def main():
-        async with make_postgres() as store:
-            epoch = await store.begin("me", 10)
-            await asyncio.gather(*(store.commit(epoch, [start(f"e{n}"), done(f"e{n}")]) for n in range(5000)))
+        async with make_postgres() as store, Flow(store=store) as flow:
+            await flow.create_step("f", Step("a", nothing))
+            await asyncio.gather(*(flow.execute("f", id=f"e{n}") for n in range(5000)))
             assert len((await store.list(limit=6000)).items) == 5000
 
     run(main())
@@ -204,7 +208,7 @@ def test_neither_receipts_nor_owners_pile_up(make_postgres, count):
     assert count("{}.receipt") == 0
 
 
-def test_a_large_group_sent_again_costs_few_transactions(make_postgres, postgres, schema):
+def test_many_commits_sent_again_are_written_once(make_postgres):
     async def main():
         async with make_postgres() as store:
             epoch = await store.begin("me", 10)
@@ -216,10 +220,9 @@ def test_a_large_group_sent_again_costs_few_transactions(make_postgres, postgres
                 assert [*await store.load(f"e{n}")] == commits[n]
 
     run(main())
-    assert int(postgres.query(f"SELECT last_value FROM {schema}.turn")) < 20
 
 
-def test_a_fence_costs_the_others_of_the_group_nothing(make_postgres, postgres, schema):
+def test_a_fence_costs_the_others_nothing(make_postgres):
     async def main():
         async with make_postgres() as store:
             old, other = await store.begin("me", 10), await store.begin("other", 10)
@@ -231,7 +234,6 @@ def test_a_fence_costs_the_others_of_the_group_nothing(make_postgres, postgres, 
             assert [type(each) for each in ends] == [LeaseLost, type(None)] * 500
 
     run(main())
-    assert int(postgres.query(f"SELECT last_value FROM {schema}.turn")) < 10
 
 
 def test_an_execution_removed_by_another_store_is_forgotten(make_postgres):
@@ -289,19 +291,6 @@ def test_a_commit_beyond_reason_is_refused_by_name(make_postgres, monkeypatch):
             with pytest.raises(LimitExceeded, match="several"):
                 await store.commit(epoch, [start(request=b"x" * 1001)])
             await store.commit(epoch, [start()])
-
-    run(main())
-
-
-def test_who_waits_for_room_is_let_in(make_postgres, monkeypatch):
-    monkeypatch.setattr(postgres_writer, "QUEUE", 10)
-
-    async def main():
-        async with make_postgres() as store:
-            epoch = await store.begin("me", 10)
-            await store.commit(epoch, [start()])
-            await asyncio.gather(*(store.commit(epoch, [done(step=f"s{n}")]) for n in range(100)))
-            assert len(await store.load("e")) == 101
 
     run(main())
 

@@ -12,7 +12,7 @@ import pytest
 import flow_core
 from flow_core.errors import InternalError, StoreCorrupt, StoreFull, StoreTimeout, StoreUnavailable
 from flow_core.model.records import AttemptFailed
-from flow_core.stores.postgres.connection import Address, translated
+from flow_core.stores.postgres.connection import PostgresAddress, translated
 from tests.aio import run
 from tests.stores.contract import done, start
 
@@ -122,7 +122,7 @@ def test_written_though_the_caller_heard_that_it_failed(make_postgres):
     async def main():
         async with make_postgres() as store:
             epoch = await store.begin("me", 1000)
-            line = store._lines["commits"]
+            line = store._connections["commits"]
             sound = line.run
 
             async def deaf(method, query, *values):
@@ -200,8 +200,8 @@ def test_when_all_tasks_are_cancelled_who_waits_is_told_and_the_store_can_be_clo
         waiting = asyncio.create_task(asyncio.wait([asyncio.shield(store.commit(epoch, [])) for _ in range(3)]))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        [writer] = [task for task in asyncio.all_tasks() if task.get_name() == "flow-core-postgres"]
-        for task in (writer, *callers):  # as at the end of `asyncio.run`
+        writing = [task for task in asyncio.all_tasks() if task.get_name() == "flow-core-postgres"]
+        for task in (*writing, *callers):  # as at the end of `asyncio.run`
             task.cancel()
         ends = await asyncio.gather(*callers, return_exceptions=True)
         assert {type(end) for end in ends} <= {asyncio.CancelledError, StoreUnavailable}
@@ -241,7 +241,7 @@ def test_a_schema_changed_underneath_is_damage(make_postgres, postgres, schema, 
     ],
 )
 def test_what_errors_mean(error, told):
-    place = Address("postgresql://me:hidden@db.example:5432/flow")
+    place = PostgresAddress("postgresql://me:hidden@db.example:5432/flow")
     made = translated(error, place)
     assert type(made) is told
     assert "'flow' at db.example:5432" in str(made) and "hidden" not in str(made)

@@ -128,7 +128,7 @@ def test_a_server_that_does_not_wait_for_its_disk_is_told_to(postgres, make_post
     async def main():
         async with make_postgres() as store:
             await store.begin("me", 10)
-            return await store._lines["owners"].run("fetchval", "SHOW synchronous_commit")
+            return await store._connections["owners"].run("fetchval", "SHOW synchronous_commit")
 
     try:
         assert run(main()) == "on"

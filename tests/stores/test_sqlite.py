@@ -1,4 +1,4 @@
-"""What is SQLite's own: whose file it is, group commit, crashes of the process, a disk that fails and heals."""
+"""What is SQLite's own: whose file it is, crashes of the process, a disk that fails and heals."""
 
 import asyncio
 import os
@@ -66,7 +66,7 @@ def test_a_bad_file_is_named_and_left_alone(tmp_path, make, error):
     assert before is None or path.read_bytes() == before
 
 
-def test_one_refused_commit_leaves_the_others_of_its_group(tmp_path):
+def test_one_refused_commit_leaves_the_others_alone(tmp_path):
     async def main():
         async with SqliteStore(str(tmp_path / "x.db")) as store:
             epoch = await store.begin("me", 10)

@@ -17,7 +17,7 @@ from typing import Final
 
 from flow_core.errors import LeaseLost, StoreError
 from flow_core.model.records import Epoch
-from flow_core.runtime.durable.journal import ExecutionStore
+from flow_core.model.store import Store
 
 __all__ = ["Lease", "process_is_gone", "process_name"]
 
@@ -67,7 +67,7 @@ class Lease:
         seconds: that a heartbeat buys.
     """
 
-    def __init__(self, store: ExecutionStore, name: str, seconds: float) -> None:
+    def __init__(self, store: Store, name: str, seconds: float) -> None:
         self._store = store
         self.name = name
         self.seconds = seconds

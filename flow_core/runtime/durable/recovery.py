@@ -21,7 +21,7 @@ from flow_core.model.payload import decode_outcome
 from flow_core.model.projection import Projection
 from flow_core.model.records import ExecutionEnded, ExecutionInfo, ExecutionStarted, Paused, Record
 from flow_core.model.status import Status
-from flow_core.runtime.durable.journal import ExecutionStore
+from flow_core.model.store import Store
 from flow_core.runtime.durable.lease import Lease
 from flow_core.runtime.durable.recorder import read_options
 from flow_core.runtime.durable.waiting import ENDING, Waiting
@@ -61,7 +61,7 @@ class Recovery:
     """
 
     def __init__(
-        self, store: ExecutionStore, lease: Lease, writes: WriteAhead, *, runner: CommandRunner, launcher: Launcher,
+        self, store: Store, lease: Lease, writes: WriteAhead, *, runner: CommandRunner, launcher: Launcher,
         registry: Registry, fenced: Callable[[BaseException], None],
     ) -> None:  # fmt: skip
         self._store = store

@@ -20,8 +20,9 @@ from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS
 from flow_core.model.records import Epoch, ErrorRecord, ExecutionEnded, Record
 from flow_core.model.revisions import Change
 from flow_core.model.status import Status
+from flow_core.model.store import Store
 from flow_core.model.trace_context import with_current_trace
-from flow_core.runtime.durable.journal import ExecutionStore, Journal
+from flow_core.runtime.durable.journal import Journal
 from flow_core.runtime.durable.lease import BEATS, Lease
 from flow_core.runtime.durable.recorder import Recorder
 from flow_core.runtime.durable.recovery import Recovery
@@ -55,7 +56,7 @@ class DurableSession:
     """
 
     def __init__(
-        self, store: ExecutionStore, lease: Lease, runner: CommandRunner, launcher: Launcher, registry: Registry
+        self, store: Store, lease: Lease, runner: CommandRunner, launcher: Launcher, registry: Registry
     ) -> None:
         self.store = store
         self._lease = lease
@@ -77,7 +78,7 @@ class DurableSession:
 
     @classmethod
     async def begin(
-        cls, store: ExecutionStore, name: str, runner: CommandRunner, launcher: Launcher, registry: Registry
+        cls, store: Store, name: str, runner: CommandRunner, launcher: Launcher, registry: Registry
     ) -> DurableSession:
         """Win the right to write. Raises `StoreError`.
 

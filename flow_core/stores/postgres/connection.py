@@ -1,9 +1,10 @@
 """Connections behind `PostgresStore`: which server is meant, a connection that comes back, what errors mean.
 
-Lives here: `Address`, `Line`, `Listener`, `translated`. Does not live here: what is said over a line.
+Lives here: `PostgresAddress`, `PostgresConnection`, `PostgresListener`, `translated`. Does not live here: what is said
+over a connection.
 
-A `Line` is one connection for one purpose. After a failure it is dropped, and the next use makes a new one: that is all
-there is to healing, because nothing but prepared statements lives in a connection.
+A connection that failed is dropped, and the next use makes a new one: that is all there is to healing, because nothing
+but prepared statements lives in a connection.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ try:
 except ImportError as error:
     raise ImportError("PostgresStore needs asyncpg: pip install 'flow-core[postgres]'") from error
 
-__all__ = ["BROKEN", "Address", "Line", "Listener", "constraint_of", "detail_of", "of_value", "state_of", "translated"]
+__all__ = ["BROKEN", "PostgresAddress", "PostgresConnection", "PostgresListener", "of_value", "state_of", "translated"]
 
-#: What a line raises when the server, the network or asyncpg says no.
+#: What a connection raises when the server, the network or asyncpg says no.
 BROKEN: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 _HOSTS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]*)(:\d{1,5})?").fullmatch
@@ -51,7 +52,7 @@ _REFUSED: Final = ("28", "3D", "42501")
 _BACKOFF: Final = Backoff(0.1, 5.0)
 
 
-class Address:
+class PostgresAddress:
     """Where the server is. Its text names host and database; password and user are in no text and no error."""
 
     def __init__(self, url: str) -> None:
@@ -109,16 +110,6 @@ def state_of(error: BaseException) -> str:
     return str(error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
 
 
-def detail_of(error: BaseException) -> str:
-    """The DETAIL of what the server said."""
-    return str(error.detail or "") if isinstance(error, asyncpg.PostgresError) else ""
-
-
-def constraint_of(error: BaseException) -> str:
-    """The constraint or unique index that objected."""
-    return str(error.constraint_name or "") if isinstance(error, asyncpg.PostgresError) else ""
-
-
 def bad_value(error: BaseException) -> bool:
     """Whether a parameter could not be sent; nothing reached the server then."""
     return (
@@ -129,11 +120,11 @@ def bad_value(error: BaseException) -> bool:
 
 
 def of_value(error: BaseException) -> bool:
-    """Whether a value is to blame, and not the line: the same again would fail again."""
+    """Whether a value is to blame, and not the connection: the same again would fail again."""
     return state_of(error)[:2] in ("22", "54") or bad_value(error)
 
 
-def translated(error: BaseException, place: Address, *, opening: bool = False) -> FlowError:
+def translated(error: BaseException, place: PostgresAddress, *, opening: bool = False) -> FlowError:
     """The error of ours that tells what to do about one of asyncpg's, the server's or the network's."""
     state = state_of(error)
     said = place.clean(error.args[0] if state and error.args else error) or type(error).__name__
@@ -159,13 +150,13 @@ def translated(error: BaseException, place: Address, *, opening: bool = False) -
     return StoreUnavailable(f"{place} can't be used now: {said}")
 
 
-class Line:
+class PostgresConnection:
     """One connection for one purpose: used by one caller at a time, made when it is first needed.
 
     ``timeout``: seconds for connecting and for each statement. Raises what asyncpg raises, see `translated`.
     """
 
-    def __init__(self, place: Address, timeout: float) -> None:
+    def __init__(self, place: PostgresAddress, timeout: float) -> None:
         self._place = place
         self._timeout = timeout
         self._connection: Any = None
@@ -219,10 +210,10 @@ async def close(connection: Any) -> None:
         connection.terminate()
 
 
-class Listener:
+class PostgresListener:
     """Hears what others announce and calls ``heard(text)``; ``heard("")`` after a gap, in which all may be missed."""
 
-    def __init__(self, place: Address, timeout: float, channel: str, heard: Callable[[str], None]) -> None:
+    def __init__(self, place: PostgresAddress, timeout: float, channel: str, heard: Callable[[str], None]) -> None:
         self._place = place
         self._timeout = timeout
         self._channel = channel

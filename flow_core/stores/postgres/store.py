@@ -1,7 +1,7 @@
 """`PostgresStore`: durable on a PostgreSQL server, which the executors of several hosts share.
 
-Lives here: the store and its questions. Does not live here: group commit (``postgres_writer.py``), connections and the
-meaning of errors (``postgres_line.py``), tables and functions (``postgres_schema.py``).
+Lives here: the store and its questions. Does not live here: commits (``writer.py``), connections and the meaning of
+errors (``connection.py``), tables and functions (``schema.py``).
 
 Three connections: commits, ownership (heartbeats shall not wait behind a long question), questions; made when needed. A
 fourth one listens while somebody watches. Every write is one statement that commits by itself, so no lock of ours
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from flow_core.errors import Conflict, FlowError, InvalidOption, LeaseLost, StoreUnavailable
+from flow_core.errors import FlowError, InvalidOption, LeaseLost, StoreUnavailable
 from flow_core.model.ids import seconds
 from flow_core.model.records import (
     Epoch,
@@ -34,9 +34,16 @@ from flow_core.model.records import (
 from flow_core.model.revisions import Change, StoredDefinition
 from flow_core.model.status import Status
 from flow_core.model.store import Store, parse_cursor
-from flow_core.stores.postgres.connection import BROKEN, Address, Line, Listener, translated
+from flow_core.stores.postgres.connection import (
+    BROKEN,
+    PostgresAddress,
+    PostgresConnection,
+    PostgresListener,
+    translated,
+)
 from flow_core.stores.postgres.schema import named, prepare
-from flow_core.stores.postgres.writer import Writer, over
+from flow_core.stores.postgres.writer import PostgresWriter
+from flow_core.stores.rules import epoch_over, other_steps
 
 __all__ = ["PostgresStore"]
 
@@ -97,20 +104,24 @@ _CHECKS: Final = {
 
 
 class PostgresStore(Store):
-    """Keeps executions in one schema of a PostgreSQL database.
+    """Keeps executions in one schema of a PostgreSQL database, which executors on several hosts may share.
+
+        store = PostgresStore("postgresql://user:password@db.internal/flows", schema="shop")
+        async with store, Flow(store=store) as flow:
+            await flow.executor.list(limit=10)
 
     Args:
         url: ``postgresql://user:password@host:5432/database``, ``postgresql:///database?host=/socket/folder``; what it
             leaves out comes from libpq's environment variables, its password file, or its defaults.
-        schema: name of the schema; made at `open` when it is not there.
+        schema: name of the schema; `open` creates it when it is not there.
         timeout: seconds for connecting and for each statement, those of `check` and `retain` too; `StoreTimeout`
             beyond.
-        clock: UTC seconds for leases and retention by age; None: the server's clock, the same for all hosts.
+        clock: gives UTC seconds, for leases and for retention by age; None: the server's clock, the same for all hosts.
 
     Raises:
-        InvalidOption: the URL or the schema's name can't be meant; at `open`: user, password, database or rights are
-            wrong.
-        ImportError: asyncpg is not there (``pip install 'flow-core[postgres]'``).
+        InvalidOption: the URL or the name of the schema is not valid; from `open`: user, password, database or rights
+            are wrong.
+        ImportError: asyncpg is not installed (``pip install 'flow-core[postgres]'``).
     """
 
     def __init__(
@@ -125,13 +136,13 @@ class PostgresStore(Store):
             raise InvalidOption(
                 f"not a name for a schema of our own: {schema!r:.80}", fix="use letters, digits and _, as in flow_core"
             )
-        self._place: Final = Address(url)
+        self._place: Final = PostgresAddress(url)
         self._schema: Final = schema
         self._timeout: Final = seconds(timeout, "PostgresStore.timeout") or 30.0
         self._clock: Final = clock
-        self._writer: Writer | None = None
-        self._listener: Listener | None = None
-        self._lines: dict[str, Line] = {}
+        self._writer: PostgresWriter | None = None
+        self._listener: PostgresListener | None = None
+        self._connections: dict[str, PostgresConnection] = {}
 
     def __repr__(self) -> str:
         return f"<PostgresStore {self._place}, schema {self._schema}>"
@@ -141,17 +152,22 @@ class PostgresStore(Store):
     async def open(self) -> None:
         if self._writer is not None:
             return
-        lines = {name: Line(self._place, self._timeout) for name in ("commits", "owners", "questions")}
+        connections = {
+            name: PostgresConnection(self._place, self._timeout) for name in ("commits", "owners", "questions")
+        }
         try:
-            await lines["owners"].with_connection(lambda it: prepare(it, self._schema, repr(self._place)))
+            await connections["owners"].with_connection(lambda it: prepare(it, self._schema, repr(self._place)))
         except FlowError:
             raise
         except (*BROKEN, ValueError) as error:
             told = translated(error, self._place, opening=True)
             # What is said about a URL may quote it; what a server or the network says does not.
             raise told from (None if isinstance(error, ValueError) else error)
-        self._lines = lines
-        self._writer = Writer(lines["commits"], self._place, self._schema)
+        if self._writer is not None:  # two callers at once, and the other one was faster
+            await connections["owners"].close()
+            return
+        self._connections = connections
+        self._writer = PostgresWriter(connections["commits"], self._place, self._schema)
         if self._watchers:
             self._listen()
 
@@ -162,9 +178,9 @@ class PostgresStore(Store):
             await writer.close()
         if listener is not None:
             await listener.close()
-        lines, self._lines = self._lines, {}
-        for line in lines.values():
-            await line.close()
+        connections, self._connections = self._connections, {}
+        for connection in connections.values():
+            await connection.close()
 
     def watch(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         stop = super().watch(callback)
@@ -173,16 +189,16 @@ class PostgresStore(Store):
         return stop
 
     def _listen(self) -> None:
-        self._listener = Listener(
+        self._listener = PostgresListener(
             self._place, self._timeout, self._schema, lambda text: self._changed(_CHANGES.get(text, _ALL))
         )
 
-    async def _ask(self, line: str, method: str, query: str, *values: Any) -> Any:
+    async def _ask(self, connection: str, method: str, query: str, *values: Any) -> Any:
         """One statement. Raises the errors of stores."""
         if self._writer is None:
             raise StoreUnavailable(f"the store of {self._place} is closed", fix="open the store first")
         try:
-            return await self._lines[line].run(method, named(query, self._schema), *values)
+            return await self._connections[connection].run(method, named(query, self._schema), *values)
         except BROKEN as error:
             raise translated(error, self._place) from error
 
@@ -197,11 +213,11 @@ class PostgresStore(Store):
 
     async def renew(self, epoch: Epoch) -> None:
         if await self._ask("owners", "fetchval", _RENEW, epoch.number, epoch.lease, self._now()) is None:
-            raise over(epoch)
+            raise epoch_over(epoch)
 
     async def release(self, epoch: Epoch) -> None:
         if await self._ask("owners", "fetchrow", _RELEASE, epoch.number) is None:
-            raise over(epoch)
+            raise epoch_over(epoch)
 
     async def owners(self) -> Sequence[str]:
         query = "SELECT executor FROM flow_core.owner WHERE NOT fenced ORDER BY epoch"
@@ -212,7 +228,7 @@ class PostgresStore(Store):
         try:
             rows = await self._ask("owners", "fetch", query, epoch.number, self._now(), limit)
         except LeaseLost as error:
-            raise over(epoch) from error
+            raise epoch_over(epoch) from error
         if self._writer is not None:
             for key, id_, *_ in rows:
                 self._writer.know(id_, key)
@@ -231,7 +247,7 @@ class PostgresStore(Store):
         while not made and found is None:  # neither: somebody saves it right now; wait for that and look again
             made, found = await self._ask("owners", "fetchrow", _DEFINE, flow, revision, steps, owner)
         if not made and found != steps:
-            raise Conflict(f"revision {revision} of {flow!r} holds other steps", reason="revision", flow=flow)
+            raise other_steps(flow, revision)
 
     async def retain(self, keep: timedelta | int) -> int:
         values: tuple[Any, ...]

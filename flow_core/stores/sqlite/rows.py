@@ -1,6 +1,7 @@
-"""What `SqliteStore` writes in one transaction: records to rows, ownership, conflicts.
+"""What `SqliteStore` writes in one transaction: the records of a commit as rows.
 
-Lives here: `Writer`, synchronous, on the store's own thread. Does not live here: threads, grouping (``sqlite.py``).
+Lives here: `SqliteWriter`, which runs on the store's own thread. Does not live here: the thread and the transaction
+(``store.py``), the rules of a commit (``stores/rules.py``).
 
 Rows go in a hundred to the statement: sqlite3 gives up the GIL at each step of a statement and has to win it back from
 the event loop, and has less to do besides. Alone on the machine about twice the rows of one to the statement; how much
@@ -17,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from flow_core.errors import LeaseLost
+from flow_core.errors import InternalError
 from flow_core.model.records import (
     NUMBERS,
     Epoch,
@@ -31,155 +32,120 @@ from flow_core.model.records import (
     encode_error,
 )
 from flow_core.model.status import Status
-from flow_core.model.store import REMEMBERED, refused
+from flow_core.model.store import REMEMBERED
+from flow_core.stores.rules import KnownExecution, epoch_over, judge
 
-__all__ = ["Writer"]
+__all__ = ["SqliteWriter"]
 
 CHUNK: Final = 100
 _STATUS: Final[dict[type[Any], Status]] = {Paused: Status.PAUSED, Resumed: Status.RUNNING}
 
 
 @dataclass(slots=True)
-class Rows:
-    """The rows of one commit, by table."""
+class SqliteRows:
+    """The rows of one commit, by table; ``started`` and ``ended`` name the executions whose life it changes."""
 
     executions: list[tuple[Any, ...]] = field(default_factory=list)
     outcomes: list[tuple[Any, ...]] = field(default_factory=list)
     events: list[tuple[Any, ...]] = field(default_factory=list)
     statuses: list[tuple[Any, ...]] = field(default_factory=list)
+    started: dict[str, KnownExecution] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
 
 
-class Writer:
-    """Writes commits on one connection, inside a transaction of the caller.
+class SqliteWriter:
+    """Writes commits on one connection, each inside a transaction of the caller.
 
-    ``_live`` maps executions to their row and owner. It stays true because every transaction first checks that its
-    epoch stands, and nobody takes an execution from an epoch that stands; after any failure it is forgotten.
+    ``_known`` has the executions under way. It stays true because every commit first checks that its epoch is not over,
+    and nobody takes an execution from an epoch that is not; after any failure it is read afresh.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._live: dict[str, tuple[int, int]] = {}
-        self._seq = self._key = 0
+        self._known: dict[str, KnownExecution] = {}
 
     def forget(self) -> None:
-        """Read ownership from the file again."""
-        self._live.clear()
+        """Read from the file again what is known of executions."""
+        self._known.clear()
 
-    def start(self) -> None:
-        """At the start of each transaction: other processes may have written since."""
-        one = self._db.execute(
+    def check_epoch(self, epoch: Epoch) -> None:
+        """Raises `LeaseLost` when the epoch is over."""
+        if self._db.execute("SELECT 1 FROM owner WHERE epoch = ? AND NOT fenced", (epoch.number,)).fetchone() is None:
+            raise epoch_over(epoch)
+
+    def write(self, epoch: Epoch, records: Sequence[Record], commit_id: int | None) -> None:
+        """Write one commit. After any error the caller has to roll back, and to call `forget`.
+
+        Raises:
+            LeaseLost, Conflict: see `judge`.
+        """
+        self.check_epoch(epoch)
+        if commit_id is not None:
+            seen = "SELECT 1 FROM receipt WHERE epoch = ? AND number = ?"
+            if self._db.execute(seen, (epoch.number, commit_id)).fetchone():
+                return
+        starts = self._look_up(records)
+        kept = judge(epoch, records, self._known, starts)
+        # Other processes may have written since the last commit.
+        seq, key = self._db.execute(
             "SELECT max(ifnull((SELECT max(seq) FROM outcome), 0), ifnull((SELECT max(seq) FROM event), 0)),"
             " ifnull((SELECT max(key) FROM execution), 0)"
         ).fetchone()
-        self._seq, self._key = one
-
-    def stands(self, epoch: Epoch) -> None:
-        """Raises `LeaseLost` when the epoch is over."""
-        if self._db.execute("SELECT 1 FROM owner WHERE epoch = ? AND NOT fenced", (epoch.number,)).fetchone() is None:
-            raise LeaseLost(f"epoch {epoch.number} of executor {epoch.executor!r} is over")
-
-    def write(self, epoch: Epoch, records: Sequence[Record], commit_id: int | None) -> None:
-        """One commit, all or nothing. Raises `LeaseLost` and `Conflict`."""
-        db = self._db
-        self.stands(epoch)
-        if commit_id is not None:
-            seen = "SELECT 1 FROM receipt WHERE epoch = ? AND number = ?"
-            if db.execute(seen, (epoch.number, commit_id)).fetchone():
-                return
-        db.execute("SAVEPOINT one")
+        rows = self._rows(epoch.number, kept, seq, key)
         try:
-            rows = self._rows(epoch, records)
             self._insert(rows)
-            if commit_id is not None:
-                self._receipt(epoch, commit_id)
-        except BaseException as error:
-            self.forget()
-            if db.in_transaction:  # a full disk rolls everything back by itself
-                if isinstance(error, sqlite3.IntegrityError):
-                    db.execute("ROLLBACK TO one")
-                    db.execute("RELEASE one")
-                    raise self._culprit(records) from error
-                db.execute("ROLLBACK TO one")
-                db.execute("RELEASE one")
-            raise
-        db.execute("RELEASE one")
+        except sqlite3.IntegrityError as error:  # an outcome is there already; of which record?
+            judge(epoch, records, self._known, starts, self._outcomes(records, seq))
+            raise InternalError(f"SQLite refuses a record: {error}") from error
+        if commit_id is not None:
+            self._receipt(epoch.number, commit_id)
+        self._known.update(rows.started)
         for id_ in rows.ended:
-            self._live.pop(id_, None)
+            del self._known[id_]
 
-    def _receipt(self, epoch: Epoch, commit_id: int) -> None:
-        number = epoch.number
-        count = "SELECT ifnull(max(seq), 0) + 1 FROM receipt WHERE epoch = ?"
-        nth = self._db.execute(count, (number,)).fetchone()[0]
-        self._db.execute("INSERT INTO receipt VALUES (?, ?, ?)", (number, commit_id, nth))
-        if nth % REMEMBERED == 0:
-            self._db.execute("DELETE FROM receipt WHERE epoch = ? AND seq <= ?", (number, nth - REMEMBERED))
+    def _look_up(self, records: Sequence[Record]) -> dict[str, tuple[str, bytes]]:
+        """Read what is not known of the executions of a commit; return flow and request of those."""
+        known = self._known
+        ids = {record[0] for record in records if record[0] not in known or type(record) is ExecutionStarted}
+        for id_ in ids:
+            known.pop(id_, None)
+        starts = {}
+        query = (
+            "SELECT id, flow, request, key, epoch, ended FROM execution WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        if ids:
+            for id_, flow, request, *rest in self._db.execute(query, (orjson.dumps([*ids]).decode(),)):
+                starts[id_] = (flow, request)
+                known[id_] = KnownExecution(*rest)
+        return starts
 
-    def _rows(self, epoch: Epoch, records: Sequence[Record]) -> Rows:
-        rows, live, ended = Rows(), self._live, set[str]()
-        found = self._lookup({record.execution for record in records if record.execution not in live})
-        add, number, seq = rows.outcomes.append, epoch.number, self._seq
+    def _rows(self, epoch: int, records: list[Record], seq: int, key: int) -> SqliteRows:
+        """The rows of records that were judged; ``seq`` and ``key``: the last ones in use."""
+        rows, known = SqliteRows(), self._known
+        started, add_outcome = rows.started, rows.outcomes.append
         for record in records:
-            id_ = record.execution
+            id_ = record[0]
             if type(record) is ExecutionStarted:
-                self._start(epoch, record, found, rows)
+                key += 1
+                started[id_] = KnownExecution(key, epoch)
+                values = (key, id_, record.flow, record.revision, int(Status.RUNNING), record.parent, record.time_utc)
+                rows.executions.append((*values, epoch, record.request, record.options))
                 continue
-            place = live.get(id_)
-            if place is None:
-                raise refused("ended" if id_ in found else "unknown", record)
-            key, owner = place
-            if owner != number:
-                raise LeaseLost(f"execution {id_} belongs to another owner", execution=id_)
-            if id_ in ended:
-                raise refused("ended", record)
+            place = (known.get(id_) or started[id_]).key
             seq += 1
             if type(record) is StepEnded:
                 error = None if record.error is None else encode_error(record.error)
-                status = int(record.status)
-                add((seq, key, record[1], record[2], status, record.output, error, *record[6:]))
+                add_outcome((seq, place, record[1], record[2], int(record.status), record.output, error, *record[6:]))
                 continue
-            rows.events.append((seq, key, NUMBERS[type(record)], encode(record)))
+            rows.events.append((seq, place, NUMBERS[type(record)], encode(record)))
             if type(record) is ExecutionEnded:
-                ended.add(id_)
-                rows.statuses.append((int(record.status), record.time_utc, False, key))
+                rows.ended.append(id_)
+                rows.statuses.append((int(record.status), record.time_utc, False, place))
             elif type(record) in _STATUS:
-                rows.statuses.append((int(_STATUS[type(record)]), None, type(record) is Resumed, key))
-        self._seq = seq
-        rows.ended = [*ended]
+                rows.statuses.append((int(_STATUS[type(record)]), None, type(record) is Resumed, place))
         return rows
 
-    def _lookup(self, ids: set[str]) -> dict[str, tuple[str, bytes, float | None]]:
-        """Flow, request and end of those executions that the file knows and ``_live`` does not."""
-        found = {}
-        query = (
-            "SELECT id, flow, request, ended, key, epoch FROM execution WHERE id IN (SELECT value FROM json_each(?))"
-        )
-        if ids:
-            for id_, flow, request, ended, key, epoch in self._db.execute(query, (orjson.dumps([*ids]).decode(),)):
-                found[id_] = (flow, request, ended)
-                if ended is None:
-                    self._live[id_] = (key, epoch)
-        return found
-
-    def _start(self, epoch: Epoch, record: ExecutionStarted, found: dict[str, Any], rows: Rows) -> None:
-        id_ = record.execution
-        place = self._live.get(id_)
-        if place is not None and id_ not in found:
-            query = "SELECT flow, request, ended FROM execution WHERE id = ?"
-            found[id_] = self._db.execute(query, (id_,)).fetchone() or started_here(id_, rows)
-        if id_ in found:
-            flow, request, _ = found[id_]
-            if (flow, request) != (record.flow, record.request):
-                raise refused("request", record)
-            if place is None or place[1] != epoch.number:
-                raise refused("exists", record)
-            return
-        self._key += 1
-        self._live[id_] = (self._key, epoch.number)
-        values = (self._key, id_, record.flow, record.revision, int(Status.RUNNING), record.parent, record.time_utc)
-        rows.executions.append((*values, epoch.number, record.request, record.options))
-
-    def _insert(self, rows: Rows) -> None:
+    def _insert(self, rows: SqliteRows) -> None:
         columns = "key, id, flow, revision, status, parent, started, epoch, request, options"
         insert(self._db, f"execution ({columns})", rows.executions)
         insert(self._db, "outcome", rows.outcomes)
@@ -187,23 +153,18 @@ class Writer:
         change = "UPDATE execution SET status = ?, ended = ?, recoveries = recoveries * (1 - ?) WHERE key = ?"
         self._db.executemany(change, rows.statuses)
 
-    def _culprit(self, records: Sequence[Record]) -> Exception:
-        """Which record met an outcome that is there already: in the file, or earlier in the same commit."""
-        query = "SELECT 1 FROM outcome JOIN execution ON key = execution WHERE id = ? AND step = ?"
-        seen = set()
-        for record in records:
-            if isinstance(record, StepEnded):
-                place = (record.execution, record.step)
-                if place in seen or self._db.execute(query, place).fetchone():
-                    return refused("outcome", record)
-                seen.add(place)
-        return refused("exists", records[0])
+    def _outcomes(self, records: Sequence[Record], last: int) -> set[tuple[str, str]]:
+        """The outcomes of these steps that the file had up to ``last``."""
+        query = "SELECT 1 FROM outcome JOIN execution ON key = execution WHERE id = ? AND step = ? AND seq <= ?"
+        places = {(record.execution, record.step) for record in records if type(record) is StepEnded}
+        return {place for place in places if self._db.execute(query, (*place, last)).fetchone()}
 
-
-def started_here(id_: str, rows: Rows) -> tuple[str, bytes, None]:
-    """Flow and request of an execution that the same commit starts."""
-    row = next(row for row in rows.executions if row[1] == id_)
-    return row[2], row[8], None
+    def _receipt(self, epoch: int, commit_id: int) -> None:
+        count = "SELECT ifnull(max(seq), 0) + 1 FROM receipt WHERE epoch = ?"
+        nth = self._db.execute(count, (epoch,)).fetchone()[0]
+        self._db.execute("INSERT INTO receipt VALUES (?, ?, ?)", (epoch, commit_id, nth))
+        if nth % REMEMBERED == 0:
+            self._db.execute("DELETE FROM receipt WHERE epoch = ? AND seq <= ?", (epoch, nth - REMEMBERED))
 
 
 def insert(db: sqlite3.Connection, table: str, rows: list[tuple[Any, ...]]) -> None:

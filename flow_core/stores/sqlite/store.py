@@ -1,26 +1,22 @@
 """`SqliteStore`: durable in one file, without a server; nothing but the standard library.
 
-Lives here: the thread that owns the connection, group commit, healing, and the questions. Does not live here: the rows
-of a commit (``sqlite_rows.py``), the schema and the opening (``sqlite_file.py``).
-
-Group commit: the thread takes whatever has queued up while it was in the last fsync and makes one transaction of it. An
-idle store therefore commits at once, a loaded one in batches, and no timer is involved.
+Lives here: the thread that owns the connection, its transactions, healing, and the questions. Does not live here: the
+rows of a commit (``rows.py``), the schema and the opening (``schema.py``).
 """
 # ruff: noqa: S608 - every text put into a statement is a constant of this module; values are bound
 
 from __future__ import annotations
 
 import asyncio
-import copy
+import queue
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
-from flow_core.errors import Conflict, InvalidOption, StoreUnavailable
+from flow_core.errors import InvalidOption, StoreUnavailable
 from flow_core.model.records import (
     Epoch,
     ExecutionInfo,
@@ -34,42 +30,36 @@ from flow_core.model.records import (
 from flow_core.model.revisions import Change, StoredDefinition
 from flow_core.model.status import Status
 from flow_core.model.store import Store, parse_cursor
-from flow_core.stores.sqlite.rows import Writer
+from flow_core.stores.rules import other_steps
+from flow_core.stores.sqlite.rows import SqliteWriter
 from flow_core.stores.sqlite.schema import connect, connect_to_read, settle, translated, waited
 
 __all__ = ["SqliteStore"]
 
 T = TypeVar("T")
-#: Most records of one transaction, so that the first caller in it does not wait for ever.
-GROUP: Final = 20_000
-#: Most records that wait for the thread; callers beyond wait on the loop.
-QUEUE: Final = 200_000
+#: Who waits for the answer, and what to do.
+Job = tuple[asyncio.Future[Any], Callable[[sqlite3.Connection], Any]]
 _INFO: Final = "id, flow, revision, status, parent, started, ended, epoch, recoveries"
 _DEAD: Final = "EXISTS (SELECT 1 FROM owner WHERE owner.epoch = execution.epoch AND fenced)"
-
-
-class Job:
-    """A question, or a commit (then ``records`` is set), and who waits for it."""
-
-    __slots__ = ("commit_id", "epoch", "error", "future", "records", "result", "work")
-
-    def __init__(self, future: asyncio.Future[Any], work: Callable[[sqlite3.Connection], Any] | None) -> None:
-        self.future = future
-        self.work = work
-        self.epoch: Epoch | None = None
-        self.records: Sequence[Record] = ()
-        self.commit_id: int | None = None
-        self.result: Any = None
-        self.error: BaseException | None = None
 
 
 class SqliteStore(Store):
     """Keeps executions in one SQLite file, which several processes of one machine may share.
 
+        store = SqliteStore("sqlite:///flow.db")     # Flow(store="sqlite:///flow.db") makes one of its own
+        async with store, Flow(store=store) as flow:
+            await flow.executor.list(limit=10)
+
+    Every commit is on the disk when it returns (WAL, ``synchronous=FULL``). One thread owns the connection and does one
+    thing after the other, each in a transaction of its own.
+
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, or a path.
-        clock: UTC seconds, for leases and retention by age.
-        read_only: nothing is created, migrated or written, and no writer is kept waiting.
+        clock: gives UTC seconds, for leases and for retention by age.
+        read_only: create, migrate and write nothing, and never keep a writer waiting.
+
+    Raises:
+        InvalidOption: ``url`` names no file.
     """
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time, read_only: bool = False) -> None:
@@ -80,103 +70,84 @@ class SqliteStore(Store):
         self._clock: Final = clock
         self._read_only: Final = read_only
         self._db: sqlite3.Connection | None = None
-        self._writer: Writer | None = None
-        #: Something failed, so what stands in the log may be in the kernel's memory only.
+        self._writer: SqliteWriter | None = None
+        #: After a failure: what stands in the log may be in the kernel's memory only.
         self._doubt = False
-        self._jobs: deque[Job] = deque()
-        self._waiting = 0
-        self._wake = threading.Semaphore(0)
         self._thread: threading.Thread | None = None
-        self._waiters: list[asyncio.Future[None]] = []
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        if self._thread is not None:
-            return
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name="flow-core-sqlite", daemon=True)
-        self._thread.start()
+        opening = self._thread is None
+        if opening:
+            self._loop = asyncio.get_running_loop()
+            #: None: the end.
+            self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+            self._thread = threading.Thread(target=self._work, name="flow-core-sqlite", daemon=True)
+            self._thread.start()
         try:
             await self._ask(lambda db: None)
         except BaseException:
-            await self.close()
+            if opening:
+                await self.close()
             raise
 
     async def close(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
-            self._wake.release()  # a wake-up without a job behind it: the end
+            self._jobs.put(None)
             await asyncio.to_thread(thread.join)
 
     async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` on the store's thread in a transaction of its own."""
-        self._alive()
-        job = Job(self._loop.create_future(), work)
-        self._push(job)
-        result: T = await job.future
-        return result
-
-    def _alive(self) -> None:
+        """Run ``work`` on the store's thread in a transaction of its own, also when the caller is cancelled."""
         if self._thread is None:
             raise StoreUnavailable(f"{self.path} is closed", fix="open the store first")
-
-    def _push(self, job: Job) -> None:
-        self._jobs.append(job)
-        self._wake.release()
+        answer: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put((answer, work))
+        return await answer
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while True:
-            self._wake.acquire()
-            if not self._jobs:
-                break
-            group = [self._jobs.popleft()]
-            rows = len(group[0].records)
-            while group[0].work is None and self._jobs and self._jobs[0].work is None and rows < GROUP:
-                self._wake.acquire()
-                group.append(self._jobs.popleft())
-                rows += len(group[-1].records)
-            self._transaction(group)
+        while (job := self._jobs.get()) is not None:
+            answer, work = job
             try:
-                self._loop.call_soon_threadsafe(self._done, group)
-            except RuntimeError:
-                pass  # the loop is closed: nobody waits any more
+                result = self._transaction(work)
+            except BaseException as error:
+                self._tell(answer, None, error)
+            else:
+                self._tell(answer, result, None)
         self._drop()
 
-    def _transaction(self, group: list[Job]) -> None:
-        db = None
+    def _tell(self, answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(settle_answer, answer, result, error)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         try:
             db = self._connected()
             db.execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
-            assert self._writer is not None
-            self._writer.start()
-            for job in group:
-                self._run(job, db)
+            result = work(db)
             db.execute("COMMIT")
-        except BaseException as error:
-            told = translated(error, self.path) if isinstance(error, sqlite3.Error) else error
-            self._doubt |= isinstance(error, sqlite3.Error) and not waited(error)
-            for job in group:
-                # Refusals too: they may stem from what another caller wrote in this very transaction. A copy for each:
-                # two tasks that raise the same object would share its traceback.
-                job.error = copy.copy(told)
+            return result
+        except sqlite3.Error as error:
+            self._doubt |= not waited(error)
             self._drop()
-
-    def _run(self, job: Job, db: sqlite3.Connection) -> None:
-        """One job. Its own refusal leaves the others of the group alone; whatever SQLite says ends the transaction."""
-        assert self._writer is not None
-        try:
-            if job.work is not None:
-                job.result = job.work(db)
-            elif job.epoch is not None:
-                self._writer.write(job.epoch, job.records, job.commit_id)
-        except sqlite3.Error:
+            raise translated(error, self.path) from error
+        except BaseException:  # a refusal: the connection is as good as it was
+            if self._db is not None and self._writer is not None:
+                self._writer.forget()
+                self._rollback(self._db)
             raise
-        except Exception as error:
-            # A question is alone in its transaction, and raises before it writes.
-            job.error = error
+
+    def _rollback(self, db: sqlite3.Connection) -> None:
+        try:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+        except sqlite3.Error:
+            pass  # rolled back already, or by the next opening
 
     def _connected(self) -> sqlite3.Connection:
         if self._db is None:
@@ -184,53 +155,27 @@ class SqliteStore(Store):
             if self._doubt and not self._read_only:
                 settle(db, self.path)
                 self._doubt = False
-            self._db, self._writer = db, Writer(db)
+            self._db, self._writer = db, SqliteWriter(db)
         return self._db
 
     def _drop(self) -> None:
         """Forget the connection: after an error the next job opens the file afresh, which is how the store heals."""
         db, self._db, self._writer = self._db, None, None
         if db is not None:
-            try:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-            except sqlite3.Error:
-                pass  # rolled back already, or by the next opening
+            self._rollback(db)
             try:
                 db.close()
             except sqlite3.Error:
                 pass  # the log is kept and read by the next opening
 
-    def _done(self, group: list[Job]) -> None:
-        """On the loop: one wake-up for the whole group."""
-        for job in group:
-            self._waiting -= len(job.records)
-            if job.future.done():
-                continue  # the caller was cancelled; what it sent is written all the same
-            if job.error is not None:
-                job.future.set_exception(job.error)
-            else:
-                job.future.set_result(job.result)
-        if self._waiting < QUEUE:
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-
     # --- writing ------------------------------------------------------------------------------------------------------
 
     async def commit(self, epoch: Epoch, records: Sequence[Record], *, commit_id: int | None = None) -> None:
-        self._alive()
-        while self._waiting >= QUEUE:
-            waiter: asyncio.Future[None] = self._loop.create_future()
-            self._waiters.append(waiter)
-            await waiter
-            self._alive()
-        job = Job(self._loop.create_future(), None)
-        job.epoch, job.records, job.commit_id = epoch, records, commit_id
-        self._waiting += len(records)
-        self._push(job)
-        await job.future
+        def work(db: sqlite3.Connection) -> None:
+            assert self._writer is not None
+            self._writer.write(epoch, records, commit_id)
+
+        await self._ask(work)
 
     async def begin(self, executor: str, lease: float) -> Epoch:
         def work(db: sqlite3.Connection) -> int:
@@ -244,7 +189,7 @@ class SqliteStore(Store):
 
     async def renew(self, epoch: Epoch) -> None:
         def work(db: sqlite3.Connection) -> None:
-            self._stands(epoch)
+            self._check_epoch(epoch)
             until = self._clock() + epoch.lease
             db.execute("UPDATE owner SET expires = ? WHERE epoch = ?", (until, epoch.number))
 
@@ -252,7 +197,7 @@ class SqliteStore(Store):
 
     async def release(self, epoch: Epoch) -> None:
         def work(db: sqlite3.Connection) -> None:
-            self._stands(epoch)
+            self._check_epoch(epoch)
             db.execute("UPDATE owner SET fenced = 1, clean = 1 WHERE epoch = ?", (epoch.number,))
 
         await self._ask(work)
@@ -262,13 +207,13 @@ class SqliteStore(Store):
         query = "SELECT executor FROM owner WHERE NOT fenced ORDER BY epoch"
         return [name for (name,) in await self._ask(lambda db: db.execute(query).fetchall())]
 
-    def _stands(self, epoch: Epoch) -> None:
+    def _check_epoch(self, epoch: Epoch) -> None:
         assert self._writer is not None
-        self._writer.stands(epoch)
+        self._writer.check_epoch(epoch)
 
     async def claim(self, epoch: Epoch, limit: int = 100) -> Sequence[ExecutionInfo]:
         def work(db: sqlite3.Connection) -> list[ExecutionInfo]:
-            self._stands(epoch)
+            self._check_epoch(epoch)
             fence = "UPDATE owner SET fenced = 1 WHERE NOT fenced AND expires < ? AND epoch <> ?"
             db.execute(fence, (self._clock(), epoch.number))
             query = f"SELECT key FROM execution WHERE ended IS NULL AND {_DEAD} ORDER BY key LIMIT ?"
@@ -317,7 +262,7 @@ class SqliteStore(Store):
             if found is None:
                 db.execute("INSERT INTO definition VALUES (?, ?, ?, ?)", (flow, revision, steps, owner))
             elif found[0] != steps:
-                raise Conflict(f"revision {revision} of {flow!r} holds other steps", reason="revision", flow=flow)
+                raise other_steps(flow, revision)
 
         await self._ask(work)
         self._changed(Change.DEFINITIONS)
@@ -363,6 +308,16 @@ class SqliteStore(Store):
             return wrong
 
         return await self._ask(work)
+
+
+def settle_answer(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    """Tell a caller, who may have been cancelled meanwhile, how its job ended."""
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(result)
+    else:
+        answer.set_exception(error)
 
 
 def info(row: tuple[Any, ...]) -> ExecutionInfo:
