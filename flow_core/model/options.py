@@ -17,6 +17,7 @@ from flow_core.errors import InvalidOption
 from flow_core.model.ids import check_count, seconds
 
 if TYPE_CHECKING:
+    from flow_core.model.environment import Environment
     from flow_core.model.resolver import FlowResolver
 
 __all__ = [
@@ -265,6 +266,7 @@ class ExecutorOptions:
         lease: seconds without a heartbeat after which others take over its executions.
         max_recoveries: how often the process of an execution may end without any of its steps having ended in between,
             before the execution is paused.
+        environment: where time, randomness and ids come from; None: from the loop and this machine.
     """
 
     flow: FlowResolver | None = None
@@ -279,6 +281,7 @@ class ExecutorOptions:
     name: str | None = None
     lease: float = 15.0
     max_recoveries: int = 5
+    environment: Environment | None = None
 
     def __post_init__(self) -> None:
         check_count(self.concurrency, "concurrency", least=1)
