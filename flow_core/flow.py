@@ -34,7 +34,7 @@ from flow_core.model.trace_context import trace_context
 from flow_core.runtime.durable.write_ahead import insist
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
-from flow_core.runtime.launcher import finish
+from flow_core.runtime.launcher import abandon, finish
 
 if TYPE_CHECKING:
     from flow_core.model.revisions import RevisionChange
@@ -375,7 +375,11 @@ class Flow:
         if async_ or (options is not None and options.async_):
             return started
         if not started.over:
-            await finish(started)
+            try:  # as `finish` does, which would be another coroutine between the caller and the end
+                await started.scheduler.waiter(started)
+            except asyncio.CancelledError:
+                abandon(started)
+                raise
         if started.failure is None:
             return started
         raise started.failure

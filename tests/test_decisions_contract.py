@@ -283,7 +283,7 @@ def test_20_the_same_run_on_a_virtual_clock_gives_the_same_times() -> None:
             return value
 
         async with Flow() as flow:
-            flow.executor.scheduler.handler.random.seed(7)
+            flow.executor.scheduler.handler.environment.random.seed(7)
             steps = [Step(f"s{i}", flaky, after=f"s{i - 1}" if i else (), retry=Retry(20)) for i in range(10)]
             await flow.create_steps("f", steps)
             execution = await flow.execute("f", 1, timeout=10_000)

@@ -19,6 +19,7 @@ from flow_core.errors import InvalidOption, did_you_mean
 from flow_core.model.ids import check_count, seconds
 
 if TYPE_CHECKING:
+    from flow_core.model.environment import Environment
     from flow_core.model.resolver import FlowResolver
 
 __all__ = [
@@ -279,6 +280,7 @@ class ExecutorFields(TypedDict, total=False):
     name: str | None
     lease: float
     max_recoveries: int
+    environment: Environment | None
 
 
 class Author(NamedTuple):
@@ -340,6 +342,7 @@ class ExecutorOptions:
         lease: seconds without a heartbeat after which other executors take over its executions.
         max_recoveries: pause an execution when its process has died this many times without any step finishing in
             between.
+        environment: where time, randomness and ids come from; None: from the loop and this machine.
     """
 
     flow: FlowResolver | None = None
@@ -354,6 +357,7 @@ class ExecutorOptions:
     name: str | None = None
     lease: float = 15.0
     max_recoveries: int = 5
+    environment: Environment | None = None
 
     def __post_init__(self) -> None:
         check_count(self.concurrency, "concurrency", least=1)

@@ -7,7 +7,6 @@ What a machine commands is done at once (`Immediate`), or when it has been writt
 from __future__ import annotations
 
 import logging
-import random
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from flow_core.runtime.history import history_of, keep
 from flow_core.runtime.thread_pool import WorkerPool
 
 if TYPE_CHECKING:
+    from flow_core.model.environment import Environment
     from flow_core.model.options import ExecutorOptions
     from flow_core.runtime.execution import Execution
 
@@ -121,15 +121,18 @@ class CommandRunner(Handler):
         options: of the executor: error_handler, workers, the flow for child executions.
         ended: called when an execution ended: somebody may wait for room in the queue.
         commit: when that which was decided is done.
+        environment: of the executor.
     """
 
     scheduler: Scheduler  # set by the executor, which makes it with this handler
 
-    def __init__(self, options: ExecutorOptions, ended: Callable[[], None], commit: Commit) -> None:
+    def __init__(
+        self, options: ExecutorOptions, ended: Callable[[], None], commit: Commit, environment: Environment
+    ) -> None:
         self.options = options
+        self.environment = environment
         self.commit = commit
         self.pool = WorkerPool(options.workers)
-        self.random = random.Random()
         self._ended = ended
         self._commands: deque[tuple[Execution, e.Command]] = deque()
         self._performing = False
@@ -173,7 +176,7 @@ class CommandRunner(Handler):
         if run.trace is not None:
             run.trace.failed(step, error)
         before = run.attempt(step)
-        self.feed(run, e.StepFailed(step, error, self.random.random()))
+        self.feed(run, e.StepFailed(step, error, self.environment.random.random()))
         self.retries += run.attempt(step) != before
 
     def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:

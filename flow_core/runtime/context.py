@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -68,7 +67,8 @@ class StepContext(Attempt):
 
     def token(self) -> str:
         """16 random bytes as hex: for reply subjects nobody can guess."""
-        return secrets.token_hex(16)
+        token: str = self.handler.environment.token(16)
+        return token
 
     async def execute(self, flow: str, data: Any, *, step: str | None = None) -> bytes:
         """Execute a flow as a child of this execution and return its result as bytes.

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import secrets
 from asyncio import get_running_loop
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ from flow_core.runtime.explain import explain, explain_stored, explain_waiting
 from flow_core.runtime.fork import fork_of
 from flow_core.runtime.launcher import Launcher, finish
 from flow_core.runtime.lookup import Lookup
-from flow_core.runtime.loop import clock_of
+from flow_core.runtime.loop import own_clock, real_environment
 from flow_core.runtime.registry import Registry
 from flow_core.runtime.shutdown import all_at_rest, post_guard
 
@@ -196,13 +195,14 @@ class Executor:
         if self._session is not None:
             raise InvalidOption("the executor's store was opened on another event loop", fix="use one Flow a loop")
         options = self._options
-        self._loop, nonce = loop, secrets.randbits(32)  # ids start anew with each scheduler
-        runner = CommandRunner(options, self._ended, Immediate())
+        environment = options.environment or real_environment(loop)
+        self._loop, nonce = loop, int(environment.token(4), 16)  # ids start anew with each scheduler
+        runner = CommandRunner(options, self._ended, Immediate(), environment)
         keep = options.keep if isinstance(options.keep, int) else MOST_EXECUTIONS
         scheduler = Scheduler(
             loop, table=StatusTable(MOST_EXECUTIONS), handler=runner, run_type=Execution, context_type=StepContext,
-            encode=encode_value, limit=options.concurrency, keep=keep, nonce=nonce, clock=clock_of(loop),
-            budget=options.budget,
+            encode=encode_value, limit=options.concurrency, keep=keep, nonce=nonce,
+            clock=own_clock(environment.clock, loop), wall=environment.wall, budget=options.budget,
         )  # fmt: skip
         scheduler.notify, scheduler.tracer = not isinstance(options.keep, int), self._tracer
         runner.scheduler, self._runner, self._scheduler = scheduler, runner, scheduler

@@ -15,7 +15,7 @@ from flow_core.runtime.context import StepContext
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.registry import Registry
 
-__all__ = ["Launcher", "finish"]
+__all__ = ["Launcher", "abandon", "finish"]
 
 
 class Launcher:
@@ -96,9 +96,14 @@ async def finish(run: Execution) -> None:
         try:
             await run.scheduler.waiter(run)
         except CancelledError:
-            run.others -= 1
-            if run.others < 0:
-                run.scheduler.handler.feed(run, e.AbortAsked(reason="cancelled by its caller"))
+            abandon(run)
             raise
     if run.failure is not None:
         raise run.failure
+
+
+def abandon(run: Execution) -> None:
+    """A caller was cancelled while it waited for an execution: abort it, unless others asked for it, too."""
+    run.others -= 1
+    if run.others < 0:
+        run.scheduler.handler.feed(run, e.AbortAsked(reason="cancelled by its caller"))

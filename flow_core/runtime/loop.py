@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import secrets
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["clock_of", "new_event_loop", "run"]
+from flow_core.model.environment import Environment
+
+__all__ = ["new_event_loop", "own_clock", "real_environment", "run"]
 
 T = TypeVar("T")
 
@@ -27,9 +32,13 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
         return runner.run(main)
 
 
-def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float] | None:
-    """The loop's clock when it is not the machine's monotonic one (a virtual clock in tests), else None."""
+def real_environment(loop: asyncio.AbstractEventLoop) -> Environment:
+    """The loop's clock, and this machine's time and randomness."""
+    return Environment(clock=loop.time, wall=time.time, random=random.Random(), token=secrets.token_hex)
+
+
+def own_clock(clock: Callable[[], float], loop: asyncio.AbstractEventLoop) -> Callable[[], float] | None:
+    """A clock that is not the machine's monotonic one, which the scheduler reads without a call; None for that one."""
     kind = type(loop)
-    if kind.__module__.startswith("uvloop") or kind.time is asyncio.BaseEventLoop.time:
-        return None
-    return loop.time
+    monotonic = kind.__module__.startswith("uvloop") or kind.time is asyncio.BaseEventLoop.time
+    return None if monotonic and clock == loop.time else clock

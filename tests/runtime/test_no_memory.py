@@ -84,7 +84,7 @@ def test_a_command_that_fails_does_not_take_those_behind_it_along():
         def finish(self, run: Any, status: Status, error: BaseException | None) -> None:
             done.append(status)
 
-    runner = CommandRunner(ExecutorOptions(), lambda: None, Immediate())
+    runner = CommandRunner(ExecutorOptions(), lambda: None, Immediate(), cast(Any, None))
     runner.scheduler = cast(Any, FakeScheduler())
     run = cast(Any, object())
     timer = ("execution", 0)
