@@ -74,7 +74,7 @@ def test_an_attempt_that_its_process_did_not_survive_is_in_it():
         crash(flow)
         flow = await again(store, steps)
         assert await flow.executor.wait("f", "x") is Status.FAILURE
-        live = flow.executor.known("x").history()
+        live = flow.executor._registry.known("x").history()
         assert [(move.step, move.status.name) for move in live] == [
             (None, "RUNNING"), ("a", "RUNNING"), ("a", "FAILURE"), (None, "FAILURE"),
         ]  # fmt: skip
