@@ -15,6 +15,8 @@ from flow_core.model.status import Status
 __all__ = [
     "AbortAsked",
     "ActivityEnded",
+    "AttemptRaised",
+    "AttemptStarted",
     "CancelStep",
     "CancelTasks",
     "CancelTimer",
@@ -23,14 +25,12 @@ __all__ = [
     "Event",
     "Finish",
     "GoOn",
-    "Message",
+    "MachineMessage",
     "PauseAsked",
     "ResumeAsked",
     "SetTimer",
     "Settled",
     "StartActivity",
-    "StepFailed",
-    "StepStarted",
     "StepSucceeded",
     "StopAsked",
     "Timer",
@@ -42,7 +42,7 @@ Timer = tuple[str, int]
 
 
 @dataclass_transform(frozen_default=True)
-class Message:
+class MachineMessage:
     """A frozen record of the annotated fields of its class, which may have defaults; equal to one of its own class.
 
     There are two dozen of them, and `dataclasses` compiles several functions for each: five milliseconds of every
@@ -89,19 +89,19 @@ class Message:
 # --- events: what happened -------------------------------------------------------------------------------------------
 
 
-class StepStarted(Message):
+class AttemptStarted(MachineMessage):
     """A step with a policy started an attempt."""
 
     step: int
 
 
-class StepSucceeded(Message):
+class StepSucceeded(MachineMessage):
     """A step with a policy succeeded; its run knows already."""
 
     step: int
 
 
-class StepFailed(Message):
+class AttemptRaised(MachineMessage):
     """An attempt raised; the step is RUNNING until the machine decides. ``random`` (0 to 1) is for the jitter."""
 
     step: int
@@ -109,7 +109,7 @@ class StepFailed(Message):
     random: float = 1.0
 
 
-class ActivityEnded(Message):
+class ActivityEnded(MachineMessage):
     """A fallback or a compensation is over; ``value`` is its output or its error."""
 
     step: int
@@ -118,39 +118,39 @@ class ActivityEnded(Message):
     value: Any
 
 
-class TimerRang(Message):
+class TimerRang(MachineMessage):
     """A timer that was set is due."""
 
     timer: Timer
 
 
-class PauseAsked(Message):
+class PauseAsked(MachineMessage):
     """No new step may start; running ones finish. ``reason`` is for people."""
 
     reason: str = ""
 
 
-class ResumeAsked(Message):
+class ResumeAsked(MachineMessage):
     """Go on after a pause."""
 
 
-class AbortAsked(Message):
+class AbortAsked(MachineMessage):
     """End it now; ``rollback`` runs the compensations of what succeeded."""
 
     rollback: bool = False
     reason: str = "aborted"
 
 
-class StopAsked(Message):
+class StopAsked(MachineMessage):
     """The executor stops; what has not finished becomes STOPPED."""
 
 
-class Settled(Message):
+class Settled(MachineMessage):
     """Every step has ended and nothing is under way."""
 
 
 Event = (
-    StepStarted | StepSucceeded | StepFailed | ActivityEnded | TimerRang
+    AttemptStarted | StepSucceeded | AttemptRaised | ActivityEnded | TimerRang
     | PauseAsked | ResumeAsked | AbortAsked | StopAsked | Settled
 )  # fmt: skip
 
@@ -158,20 +158,20 @@ Event = (
 # --- commands: what is to be done ------------------------------------------------------------------------------------
 
 
-class SetTimer(Message):
+class SetTimer(MachineMessage):
     """Ring after ``delay`` seconds."""
 
     timer: Timer
     delay: float
 
 
-class CancelTimer(Message):
+class CancelTimer(MachineMessage):
     """Forget a timer."""
 
     timer: Timer
 
 
-class StartActivity(Message):
+class StartActivity(MachineMessage):
     """Start the fallback or the compensation of a step."""
 
     step: int
@@ -179,25 +179,25 @@ class StartActivity(Message):
     value: Any
 
 
-class CancelStep(Message):
+class CancelStep(MachineMessage):
     """Cancel the running attempt of a step because its time is over."""
 
     step: int
 
 
-class CancelTasks(Message):
+class CancelTasks(MachineMessage):
     """Cancel all coroutines of the execution; tell its threads and go on without them."""
 
 
-class DetachTasks(Message):
+class DetachTasks(MachineMessage):
     """Go on without the coroutines that did not end when they were cancelled."""
 
 
-class GoOn(Message):
+class GoOn(MachineMessage):
     """Start what is ready."""
 
 
-class Finish(Message):
+class Finish(MachineMessage):
     """The execution is over."""
 
     status: Status

@@ -149,7 +149,7 @@ class Machine:
 
     # --- attempts -----------------------------------------------------------------------------------------------------
 
-    def _on_started(self, event: e.StepStarted) -> None:
+    def _on_started(self, event: e.AttemptStarted) -> None:
         policy = self.policy(event.step)
         total = (TOTAL, event.step)
         if policy is None or policy.total_timeout is None or total in self.execution_timers:
@@ -161,7 +161,7 @@ class Machine:
     def _on_succeeded(self, event: e.StepSucceeded) -> None:
         self.execution_timers.cancel((TOTAL, event.step))
 
-    def _on_failed(self, event: e.StepFailed) -> None:
+    def _on_failed(self, event: e.AttemptRaised) -> None:
         step, error = event.step, event.error
         if self.run.step_status(step) != Status.RUNNING:
             return  # abandoned meanwhile
@@ -179,7 +179,7 @@ class Machine:
         due = None if delay is None else now + delay
         return AttemptFailed("", self._id(step), self.run.attempt(step), due, error, began, now)
 
-    def _retry_delay(self, event: e.StepFailed) -> float | None:
+    def _retry_delay(self, event: e.AttemptRaised) -> float | None:
         """Seconds until the next attempt, None when there is none."""
         step = event.step
         if step in self.out_of_time or not (self.phase is Phase.FORWARD or self._is_clean_up(step)):
@@ -498,9 +498,9 @@ class Machine:
             assert run.step_status(step) == Status.SUCCESS, f"step {step} was recovered, but did not succeed"
 
     _ON: ClassVar[dict[type, Callable[[Machine, Any], None]]] = {
-        e.StepStarted: _on_started,
+        e.AttemptStarted: _on_started,
         e.StepSucceeded: _on_succeeded,
-        e.StepFailed: _on_failed,
+        e.AttemptRaised: _on_failed,
         e.ActivityEnded: _on_activity,
         e.TimerRang: _on_timer,
         e.PauseAsked: _on_pause,

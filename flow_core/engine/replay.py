@@ -109,7 +109,7 @@ class _Replay:
         commands: list[e.Command] = [e.SetTimer(timer, at - self.now) for timer, at in self.machine.timers.items()]
         for step in fallbacks:
             self._fallback(step, commands)
-        events: list[e.Event] = [e.StepFailed(step, error) for step, error in interrupted]
+        events: list[e.Event] = [e.AttemptRaised(step, error) for step, error in interrupted]
         under_way = commands or events or self.machine.due or self.machine.paused or self.machine.timeout is not None
         return Replayed(commands, events, not under_way and all(map(_is_plain, self.records)))
 

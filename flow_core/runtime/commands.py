@@ -148,7 +148,7 @@ class CommandRunner(Handler):
 
     def step_started(self, run: Execution, step: int) -> None:
         """A step with a policy starts an attempt."""
-        self.feed(run, e.StepStarted(step))
+        self.feed(run, e.AttemptStarted(step))
         self.commit.attempt_started(self, run, step)
 
     def step_held(  # noqa: PLR0917 - the scheduler calls it for each step
@@ -176,7 +176,7 @@ class CommandRunner(Handler):
         if run.trace is not None:
             run.trace.failed(step, error)
         before = run.attempt(step)
-        self.feed(run, e.StepFailed(step, error, self.environment.random.random()))
+        self.feed(run, e.AttemptRaised(step, error, self.environment.random.random()))
         self.retries += run.attempt(step) != before
 
     def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
@@ -289,7 +289,7 @@ class CommandRunner(Handler):
         while self._commands:
             try:
                 run, command = self._commands.popleft()
-                if isinstance(command, e.Message):
+                if isinstance(command, e.MachineMessage):
                     self._do(run, command)
                 else:
                     keep(run, command)

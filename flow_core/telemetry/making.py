@@ -17,7 +17,7 @@ except ImportError as missing:
 
 from flow_core import Execution, Status
 from flow_core.model.records import ErrorRecord
-from flow_core.telemetry.spans import Attempt, Event, StepNotes, TraceIdentity, identity, parent_context
+from flow_core.telemetry.spans import Event, StepNotes, TracedAttempt, TraceIdentity, identity, parent_context
 
 __all__ = ["ExecutionSpans"]
 
@@ -101,7 +101,7 @@ class ExecutionSpans:
             span.set_status(notes.status)
         span.end(self._utc(ended))
 
-    def _attempt(self, span: Span, attempt: Attempt) -> None:
+    def _attempt(self, span: Span, attempt: TracedAttempt) -> None:
         number = {"flow.attempt": attempt.attempt}
         self._add(span, Event(self._utc(attempt.began), "attempt", number))
         self._add(span, Event(self._utc(attempt.ended), "exception", number, attempt.error))
@@ -127,7 +127,7 @@ def _told(error: BaseException | ErrorRecord) -> dict[str, str]:
     return {"exception.type": name, "exception.message": str(error), "exception.stacktrace": stack}
 
 
-def _number(attempt: Attempt) -> tuple[int, float]:
+def _number(attempt: TracedAttempt) -> tuple[int, float]:
     return attempt.attempt, attempt.began
 
 

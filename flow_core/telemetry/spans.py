@@ -40,7 +40,15 @@ from flow_core.model.records import AttemptFailed, Compensated, ErrorRecord, Rec
 from flow_core.model.trace_context import TRACEPARENT, TRACESTATE
 
 __all__ = [
-    "Attempt", "Event", "SpanMaker", "StepNotes", "StepSpan", "Trace", "TraceIdentity", "identity", "parent_context",
+    "Event",
+    "SpanMaker",
+    "StepNotes",
+    "StepSpan",
+    "Trace",
+    "TraceIdentity",
+    "TracedAttempt",
+    "identity",
+    "parent_context",
 ]  # fmt: skip
 
 log = logging.getLogger("flow_core")
@@ -60,7 +68,7 @@ class Event(NamedTuple):
     error: BaseException | ErrorRecord | None = None
 
 
-class Attempt(NamedTuple):
+class TracedAttempt(NamedTuple):
     """An attempt that failed; loop seconds."""
 
     attempt: int
@@ -75,7 +83,7 @@ class StepNotes:
     __slots__ = ("attempts", "attributes", "events", "name", "status")
 
     def __init__(self) -> None:
-        self.attempts: list[Attempt] = []
+        self.attempts: list[TracedAttempt] = []
         self.events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self.attributes: dict[str, Any] = {}
         self.name: str | None = None
@@ -143,7 +151,7 @@ class Trace:
         run = self._run
         if run is not None:
             began, now = run.times(step)[0], run.scheduler.time
-            self._attempt(step, Attempt(run.attempt(step), now if began is None else began, now, error))
+            self._attempt(step, TracedAttempt(run.attempt(step), now if began is None else began, now, error))
 
     def activity_ended(self, step: int, activity: int, error: BaseException | None) -> None:
         """Note the end of a fallback or a compensation."""
@@ -160,12 +168,12 @@ class Trace:
             if isinstance(record, AttemptFailed):
                 began, ended = record.started_utc - ahead, record.time_utc - ahead
                 error = record.error or ErrorRecord("error", "", "Exception")
-                self._attempt(run.plan.index(record.step), Attempt(record.attempt, began, ended, error))
+                self._attempt(run.plan.index(record.step), TracedAttempt(record.attempt, began, ended, error))
             elif isinstance(record, Compensated):
                 index = run.plan.index(record.step)
                 self.activities.append((record.time_utc - ahead, index, "compensation", record.error))
 
-    def _attempt(self, step: int, attempt: Attempt) -> None:
+    def _attempt(self, step: int, attempt: TracedAttempt) -> None:
         self.of_step(step).attempts.append(attempt)
 
     def ended(self) -> None:

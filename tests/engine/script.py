@@ -147,7 +147,7 @@ class Script:
         """The running attempt of a step raises."""
         del self.attempts[step]
         error = error or OSError(f"{step} is down")
-        self._feed(e.StepFailed(self.plan.index(step), error, self.random))
+        self._feed(e.AttemptRaised(self.plan.index(step), error, self.random))
         self._go_on()
         return error
 
@@ -295,7 +295,7 @@ class Script:
         if error is not None:
             self.fail(step.id, error)
         elif self._total_timeout(index) is not None:
-            self._feed(e.StepStarted(index))
+            self._feed(e.AttemptStarted(index))
 
     def _total_timeout(self, index: int) -> float | None:
         policy = self.plan.policies.get(index)

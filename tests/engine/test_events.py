@@ -6,14 +6,14 @@ from flow_core.engine import events as e
 
 
 def test_fields_by_place_and_by_name():
-    assert e.StepFailed(1, error := OSError()) == e.StepFailed(step=1, error=error, random=1.0)
-    assert e.StepFailed(1, error).random == 1.0
+    assert e.AttemptRaised(1, error := OSError()) == e.AttemptRaised(step=1, error=error, random=1.0)
+    assert e.AttemptRaised(1, error).random == 1.0
 
 
 def test_records_of_two_classes_differ():
-    assert e.StepStarted(1) != e.StepSucceeded(1)
+    assert e.AttemptStarted(1) != e.StepSucceeded(1)
     assert e.GoOn() != e.CancelTasks() and e.GoOn() == e.GoOn()
-    assert len({e.StepStarted(1), e.StepStarted(1), e.StepSucceeded(1)}) == 2
+    assert len({e.AttemptStarted(1), e.AttemptStarted(1), e.StepSucceeded(1)}) == 2
 
 
 def test_they_match_by_place():
@@ -24,10 +24,10 @@ def test_they_match_by_place():
             raise AssertionError
 
 
-@pytest.mark.parametrize("make", [e.StepStarted, lambda: e.StepStarted(1, 2), lambda: e.StepStarted(1, step=1),
-                                  lambda: e.StepStarted(index=1), lambda: e.StepStarted(1, other=2)])  # fmt: skip
+@pytest.mark.parametrize("make", [e.AttemptStarted, lambda: e.AttemptStarted(1, 2), lambda: e.AttemptStarted(1, step=1),
+                                  lambda: e.AttemptStarted(index=1), lambda: e.AttemptStarted(1, other=2)])  # fmt: skip
 def test_wrong_fields_are_refused(make):
-    with pytest.raises(TypeError, match="StepStarted"):
+    with pytest.raises(TypeError, match="AttemptStarted"):
         make()
 
 

@@ -165,7 +165,7 @@ def test_late_outcomes_of_an_aborted_execution_change_nothing():
     script.fail("b")
     script.abort()
     for event in (
-        e.StepFailed(0, OSError()), e.ActivityEnded(1, Activity.ACTIVITY_FALLBACK, ok=True, value=1),
+        e.AttemptRaised(0, OSError()), e.ActivityEnded(1, Activity.ACTIVITY_FALLBACK, ok=True, value=1),
         e.StepSucceeded(0), e.TimerRang(("retry", 0)), e.TimerRang(("execution", 0)),
     ):  # fmt: skip
         assert script.machine.handle(event, 0) == []
@@ -233,7 +233,7 @@ def test_the_end_is_the_end():
         e.PauseAsked(),
         e.ResumeAsked(),
         e.Settled(),
-        e.StepFailed(0, OSError()),
+        e.AttemptRaised(0, OSError()),
     ):
         assert script.machine.handle(event, 0) == []
     assert script.status is Status.SUCCESS
@@ -274,9 +274,9 @@ def reach(phase, paused):
 
 #: What comes with each event: the event itself, or what the test does to have it come.
 EVENTS = {
-    "started": lambda s: s._feed(e.StepStarted(C)),
+    "started": lambda s: s._feed(e.AttemptStarted(C)),
     "succeeded": lambda s: s.succeed("e") if "e" in s.attempts else s._feed(e.StepSucceeded(E)),
-    "failed": lambda s: s.fail("e") if "e" in s.attempts else s._feed(e.StepFailed(E, OSError())),
+    "failed": lambda s: s.fail("e") if "e" in s.attempts else s._feed(e.AttemptRaised(E, OSError())),
     "fallback ended": lambda s: (
         s.finish("b", FALLBACK, 1) if s.activities.keys() == {("b", FALLBACK)}
         else s._feed(e.ActivityEnded(B, Activity.ACTIVITY_FALLBACK, ok=True, value=1))

@@ -60,7 +60,7 @@ class WriteAhead:
         gated = False
         effects: list[e.Command] = []
         for command in commands:
-            if isinstance(command, e.Message):
+            if isinstance(command, e.MachineMessage):
                 if isinstance(command, e.Finish):
                     ended = self.recorder.ended(run, command.status, command.error, runner.scheduler.time)
                     self.journal.write(ended)
