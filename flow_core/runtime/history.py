@@ -26,7 +26,7 @@ __all__ = ["History", "history_of", "keep", "transitions_of"]
 
 #: Records of what a run's rows tell.
 IN_ROWS = (ExecutionStarted, StepEnded, Ending, ExecutionEnded)
-#: In the place of an exception, whose traceback would keep alive what its functions held.
+#: In the place of an error: its traceback would keep alive what its functions held, and its text may be long.
 FAILED = ErrorRecord("error", "", "Exception")
 
 
@@ -55,7 +55,7 @@ def history_of(run: Run) -> History:
 def keep(run: Run, record: Fact | Record) -> None:
     """Keep a record, or a fact, of something that the rows don't tell; others are passed over."""
     if not isinstance(record, IN_ROWS):
-        if isinstance(getattr(record, "error", None), BaseException):
+        if getattr(record, "error", None) is not None:
             record = record._replace(error=FAILED)  # type: ignore[call-arg]
         history_of(run).records.append(record)
 
