@@ -1,7 +1,7 @@
 """`Store`: what a place for executions promises, whatever it is made of.
 
-Lives here: the contract, and what is the same everywhere: walks over pages, the export, who wants to hear of changes.
-Does not live here: the rules of a commit (``stores/rules.py``), replaying records (the engine's).
+Lives here: the contract, and what is the same everywhere: walks over pages, the export. Does
+not live here: the rules of a commit (``stores/rules.py``), replaying records (the engine's).
 
 Ownership: an executor calls `begin` and gets an `Epoch`; every write carries it. An epoch ends when the same executor
 begins again, when it is released, or when it has missed its heartbeats and another executor claims: from then on its
@@ -14,7 +14,6 @@ answers without writing twice.
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
@@ -48,8 +47,6 @@ class Store(ABC):
     Every method raises `StoreUnavailable` (or `StoreFull`, `StoreTimeout`) when the medium fails; the same call may
     succeed later, nothing has to be opened again.
     """
-
-    _watchers: tuple[Callable[[Change], None], ...] = ()
 
     @abstractmethod
     async def open(self) -> None:
@@ -141,18 +138,10 @@ class Store(ABC):
         A hint that saves waiting, not a promise: it may come for nothing (also for what this store itself did), several
         changes may be one call, and a lease that runs out announces itself to nobody. So who waits for executions to
         claim goes on asking at its pace, and asks at once when called. PostgreSQL tells of all processes, and after a
-        gap in its connection calls with everything; other stores tell of what this very object did.
+        gap in its connection calls with everything; the other stores of this package tell of what this very object did,
+        and a store that does not say otherwise never calls.
         """
-        self._watchers = (*self._watchers, callback)
-
-        def stop() -> None:
-            self._watchers = tuple(each for each in self._watchers if each is not callback)
-
-        return stop
-
-    def _changed(self, change: Change) -> None:
-        for callback in self._watchers:
-            asyncio.get_running_loop().call_soon(callback, change)
+        return _stop_nothing
 
     async def scan(self) -> AsyncIterator[ExecutionInfo]:
         """Every unfinished execution, newest first, whoever owns it."""
@@ -181,6 +170,10 @@ class Store(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _stop_nothing() -> None:
+    """What `Store.watch` returns when nobody will be called."""
 
 
 def parse_cursor(cursor: str | None) -> int | None:

@@ -26,6 +26,7 @@ from flow_core.model.revisions import Change, StoredDefinition
 from flow_core.model.status import Status
 from flow_core.model.store import REMEMBERED, Store, parse_cursor
 from flow_core.stores.rules import KnownExecution, epoch_over, judge, other_steps
+from flow_core.stores.watchers import Watchers
 
 __all__ = ["MemoryStore"]
 
@@ -91,6 +92,7 @@ class MemoryStore(Store):
         self._owners: dict[int, EpochEntry] = {}
         self._entries: dict[str, ExecutionEntry] = {}
         self._keys = 0
+        self._watchers = Watchers()
         self._definitions: dict[tuple[str, int], StoredDefinition] = {}
 
     async def open(self) -> None:
@@ -99,11 +101,14 @@ class MemoryStore(Store):
     async def close(self) -> None:
         """Nothing to free: what was stored can be read again, so that tests can "restart"."""
 
+    def watch(self, callback: Callable[[Change], None]) -> Callable[[], None]:
+        return self._watchers.add(callback)
+
     async def begin(self, executor: str, lease: float) -> Epoch:
         for owner in self._owners.values():
             if owner.executor == executor and not owner.fenced:
                 owner.fenced = True
-                self._changed(Change.WORK)
+                self._watchers.tell(Change.WORK)
         number = len(self._owners) + 1
         self._owners[number] = EpochEntry(executor, self._clock() + lease)
         return Epoch(number, executor, lease)
@@ -120,7 +125,7 @@ class MemoryStore(Store):
     async def release(self, epoch: Epoch) -> None:
         owner = self._owner(epoch)
         owner.fenced = owner.clean = True
-        self._changed(Change.WORK)
+        self._watchers.tell(Change.WORK)
 
     async def owners(self) -> Sequence[str]:
         return [owner.executor for owner in self._owners.values() if not owner.fenced]
@@ -221,7 +226,7 @@ class MemoryStore(Store):
         made = StoredDefinition(flow, revision, steps, owner)
         if self._definitions.setdefault((flow, revision), made).steps != steps:
             raise other_steps(flow, revision)
-        self._changed(Change.DEFINITIONS)
+        self._watchers.tell(Change.DEFINITIONS)
 
     async def definitions(self, flow: str | None = None, *, after: int = 0) -> Sequence[StoredDefinition]:
         found = sorted(self._definitions.items())

@@ -44,6 +44,7 @@ from flow_core.stores.postgres.connection import (
 from flow_core.stores.postgres.schema import named, prepare
 from flow_core.stores.postgres.writer import PostgresWriter
 from flow_core.stores.rules import epoch_over, other_steps
+from flow_core.stores.watchers import Watchers
 
 __all__ = ["PostgresStore"]
 
@@ -143,6 +144,7 @@ class PostgresStore(Store):
         self._writer: PostgresWriter | None = None
         self._listener: PostgresListener | None = None
         self._connections: dict[str, PostgresConnection] = {}
+        self._watchers = Watchers()
 
     def __repr__(self) -> str:
         return f"<PostgresStore {self._place}, schema {self._schema}>"
@@ -183,14 +185,14 @@ class PostgresStore(Store):
             await connection.close()
 
     def watch(self, callback: Callable[[Change], None]) -> Callable[[], None]:
-        stop = super().watch(callback)
+        stop = self._watchers.add(callback)
         if self._writer is not None and self._listener is None:
             self._listen()
         return stop
 
     def _listen(self) -> None:
         self._listener = PostgresListener(
-            self._place, self._timeout, self._schema, lambda text: self._changed(_CHANGES.get(text, _ALL))
+            self._place, self._timeout, self._schema, lambda text: self._watchers.tell(_CHANGES.get(text, _ALL))
         )
 
     async def _ask(self, connection: str, method: str, query: str, *values: Any) -> Any:

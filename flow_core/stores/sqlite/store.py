@@ -33,6 +33,7 @@ from flow_core.model.store import Store, parse_cursor
 from flow_core.stores.rules import other_steps
 from flow_core.stores.sqlite.rows import SqliteWriter
 from flow_core.stores.sqlite.schema import connect, connect_to_read, settle, translated, waited
+from flow_core.stores.watchers import Watchers
 
 __all__ = ["SqliteStore"]
 
@@ -74,6 +75,7 @@ class SqliteStore(Store):
         #: After a failure: what stands in the log may be in the kernel's memory only.
         self._doubt = False
         self._thread: threading.Thread | None = None
+        self._watchers = Watchers()
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -177,6 +179,9 @@ class SqliteStore(Store):
 
         await self._ask(work)
 
+    def watch(self, callback: Callable[[Change], None]) -> Callable[[], None]:
+        return self._watchers.add(callback)
+
     async def begin(self, executor: str, lease: float) -> Epoch:
         def work(db: sqlite3.Connection) -> int:
             db.execute("UPDATE owner SET fenced = 1 WHERE executor = ?", (executor,))
@@ -184,7 +189,7 @@ class SqliteStore(Store):
             return row.lastrowid or 0
 
         number = await self._ask(work)
-        self._changed(Change.WORK)
+        self._watchers.tell(Change.WORK)
         return Epoch(number, executor, lease)
 
     async def renew(self, epoch: Epoch) -> None:
@@ -201,7 +206,7 @@ class SqliteStore(Store):
             db.execute("UPDATE owner SET fenced = 1, clean = 1 WHERE epoch = ?", (epoch.number,))
 
         await self._ask(work)
-        self._changed(Change.WORK)
+        self._watchers.tell(Change.WORK)
 
     async def owners(self) -> Sequence[str]:
         query = "SELECT executor FROM owner WHERE NOT fenced ORDER BY epoch"
@@ -265,7 +270,7 @@ class SqliteStore(Store):
                 raise other_steps(flow, revision)
 
         await self._ask(work)
-        self._changed(Change.DEFINITIONS)
+        self._watchers.tell(Change.DEFINITIONS)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
