@@ -91,13 +91,13 @@ _DEFAULTS: Final[dict[str, int | str]] = {
 }
 
 
-class _Link:
+class _Channel:
     """A channel of gRPC, and how many calls are on it."""
 
-    __slots__ = ("addresses", "busy", "channel", "methods", "retired", "silent")
+    __slots__ = ("addresses", "busy", "grpc", "methods", "retired", "silent")
 
     def __init__(self, channel: Any, addresses: frozenset[str]) -> None:
-        self.channel = channel
+        self.grpc = channel
         self.addresses = addresses
         self.methods: dict[tuple[str, str], Any] = {}
         self.busy = 0
@@ -157,8 +157,8 @@ class GrpcRpcClient(RpcClient):
         self._options = _DEFAULTS | dict(options or {})
         if tls is not None and tls.server_name is not None:
             self._options["grpc.ssl_target_name_override"] = tls.server_name
-        self._link: _Link | None = None
-        self._links: set[_Link] = set()
+        self._channel: _Channel | None = None
+        self._channels: set[_Channel] = set()
         self._looked_up = 0.0
         self._unreachable = False
         self._connecting = asyncio.Lock()
@@ -172,26 +172,26 @@ class GrpcRpcClient(RpcClient):
     ) -> bytes:
         what = f"call of {service}.{endpoint} at {self.target}"
         metadata = self._headers + self._rules.check(headers, what)
-        link = self._link
-        if link is None or self._unreachable:
-            link = await self._connect()
-        method = link.methods.get((service, endpoint)) or self._method(link, service, endpoint)
+        channel = self._channel
+        if channel is None or self._unreachable:
+            channel = await self._connect()
+        method = channel.methods.get((service, endpoint)) or self._method(channel, service, endpoint)
         now = asyncio.get_running_loop().time
         ends = math.inf if timeout is None else now() + timeout - CLOCK
         call = None
-        link.busy += 1
+        channel.busy += 1
         try:
             call = method(data, timeout=timeout, metadata=metadata)
             reply: bytes = await call
-            link.silent = 0
+            channel.silent = 0
         except grpc.aio.AioRpcError as error:
             code = error.code().name
-            self._note(link, code, silent=now() >= ends)
+            self._note(channel, code, silent=now() >= ends)
             raise _failure(what, code, error.details(), error.trailing_metadata()) from _bare(error)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if call is None or task is None or task.cancelling():  # it is we who are cancelled; gRPC told the other end
-                self._note(link, "CANCELLED", silent=now() >= ends)
+                self._note(channel, "CANCELLED", silent=now() >= ends)
                 raise
             if self._closed:
                 raise Unavailable(f"{what}: the client was closed") from _bare(error)
@@ -201,84 +201,84 @@ class GrpcRpcClient(RpcClient):
             raise Unavailable(f"{what}: the connection was closed") from error
         finally:
             call = None  # whoever keeps the error keeps this frame
-            link.busy -= 1
-            if link.retired and not link.busy:
-                self._shut(link)
+            channel.busy -= 1
+            if channel.retired and not channel.busy:
+                self._shut(channel)
         return reply
 
-    def _method(self, link: _Link, service: str, endpoint: str) -> Any:
+    def _method(self, channel: _Channel, service: str, endpoint: str) -> Any:
         path = f"/{self._service or service}/{endpoint}"
         if not path.isascii() or path.count("/") != 2 or not path.isprintable() or " " in path:
             raise Rejected(f"{path!r:.300} is no path of a gRPC method", fix="service and endpoint are names without /")
-        if len(link.methods) >= REMEMBERED:
-            link.methods.clear()
-        method = link.methods[service, endpoint] = link.channel.unary_unary(path)
+        if len(channel.methods) >= REMEMBERED:
+            channel.methods.clear()
+        method = channel.methods[service, endpoint] = channel.grpc.unary_unary(path)
         return method
 
     # --- the connection ---------------------------------------------------------------------------------------------
 
-    async def _connect(self) -> _Link:
-        """The link to use; for a checked target after a look-up, for which calls wait for one another."""
+    async def _connect(self) -> _Channel:
+        """The channel to use; for a checked target after a look-up, for which calls wait for one another."""
         if self._targets is None:
-            if self._link is None:
-                self._link = self._open(f"dns:///{self.target.netloc}", frozenset())
-            return self._link
+            if self._channel is None:
+                self._channel = self._open(f"dns:///{self.target.netloc}", frozenset())
+            return self._channel
         async with self._connecting:
             now = asyncio.get_running_loop().time()
-            link = self._link
-            if link is not None and (not self._unreachable or now < self._looked_up + LOOK_UP_AGAIN):
-                return link
+            channel = self._channel
+            if channel is not None and (not self._unreachable or now < self._looked_up + LOOK_UP_AGAIN):
+                return channel
             found = await resolve(self.target, self._targets)
             if self._closed:
                 raise Unavailable(f"{self.target}: the client was closed")
             self._looked_up, self._unreachable = now, False
             addresses = frozenset(address for _, address in found)
-            if link is None or link.addresses != addresses:
-                if link is not None:
-                    self._retire(link)
-                link = self._link = self._open(_pinned(found, self.target.port), addresses)
-            return link
+            if channel is None or channel.addresses != addresses:
+                if channel is not None:
+                    self._retire(channel)
+                channel = self._channel = self._open(_pinned(found, self.target.port), addresses)
+            return channel
 
-    def _open(self, target: str, addresses: frozenset[str]) -> _Link:
+    def _open(self, target: str, addresses: frozenset[str]) -> _Channel:
         options = dict(self._options)
         if addresses:  # connects to what was checked, and asks there for the host of the URL
             options |= {"grpc.default_authority": self.target.netloc, "grpc.enable_http_proxy": 0}
         arguments = list(options.items())
         if self._credentials is None:
-            channel = grpc.aio.insecure_channel(target, options=arguments)
+            made = grpc.aio.insecure_channel(target, options=arguments)
         else:
-            channel = grpc.aio.secure_channel(target, self._credentials, options=arguments)
-        link = _Link(channel, addresses)
-        self._links.add(link)
-        return link
+            made = grpc.aio.secure_channel(target, self._credentials, options=arguments)
+        channel = _Channel(made, addresses)
+        self._channels.add(channel)
+        return channel
 
-    def _note(self, link: _Link, code: str, *, silent: bool) -> None:
+    def _note(self, channel: _Channel, code: str, *, silent: bool) -> None:
         """Judge the connection by how a call ended."""
-        link.silent = link.silent + 1 if silent else link.silent if code == "CANCELLED" else 0
-        if link.silent >= SILENCE:
-            self._retire(link)
+        channel.silent = channel.silent + 1 if silent else channel.silent if code == "CANCELLED" else 0
+        if channel.silent >= SILENCE:
+            self._retire(channel)
         elif code == "UNAVAILABLE" and self._targets is not None:
             self._unreachable = True
 
-    def _retire(self, link: _Link) -> None:
-        """Let no new call use the link; it is closed when the last one under way has ended."""
-        if self._link is link:
-            self._link = None
-        link.retired = True
-        if not link.busy:
-            self._shut(link)
+    def _retire(self, channel: _Channel) -> None:
+        """Let no new call use the channel; it is closed when the last one under way has ended."""
+        if self._channel is channel:
+            self._channel = None
+        channel.retired = True
+        if not channel.busy:
+            self._shut(channel)
 
-    def _shut(self, link: _Link) -> None:
-        if link in self._links:
-            self._links.discard(link)
-            task = asyncio.get_running_loop().create_task(link.channel.close())
+    def _shut(self, channel: _Channel) -> None:
+        if channel in self._channels:
+            self._channels.discard(channel)
+            task = asyncio.get_running_loop().create_task(channel.grpc.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
     async def _close(self) -> None:
-        self._link = None
-        for link in tuple(self._links):
-            self._shut(link)
+        self._channel = None
+        for channel in tuple(self._channels):
+            self._shut(channel)
         await asyncio.gather(*self._closing)
 
 
