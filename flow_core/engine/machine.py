@@ -28,7 +28,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, ClassVar
 
-from flow_core.core.run import Intent, Run
+from flow_core.core.run import Intent
+from flow_core.core.stepper import Stepper
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
 from flow_core.engine.compiler import StepPolicy
@@ -58,14 +59,14 @@ class Machine:
     """The policy of one execution.
 
     Args:
-        run: the execution's slab, which it moves by `Run.fail`, `Run.retry` and so on.
+        run: the execution's stepper.
         retries: the execution's own setting, for steps that have none.
         rollback: whether a failure runs the compensations.
         timeout: seconds for the whole execution.
     """
 
     def __init__(
-        self, run: Run, *, retries: int | Retry | None = None, rollback: bool = True, timeout: float | None = None
+        self, run: Stepper, *, retries: int | Retry | None = None, rollback: bool = True, timeout: float | None = None
     ) -> None:
         self.run = run
         self.retries = retries

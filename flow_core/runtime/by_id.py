@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from flow_core.core.scheduler import Scheduler
+from flow_core.core.stepper import Stepper
 from flow_core.errors import IllegalMove, InvalidOption
 from flow_core.model.options import ExecutorOptions
 from flow_core.model.records import Page
@@ -38,7 +39,7 @@ class ById(Observed):
         scheduler, keep = self._scheduler, self._options.keep
         if scheduler is not None and not isinstance(keep, int):
             oldest = scheduler.time - keep.total_seconds()
-            while scheduler.kept and scheduler.kept[0].span[1] < oldest:
+            while scheduler.kept and Stepper(scheduler.kept[0]).span[1] < oldest:
                 scheduler.kept.popleft()
 
     def find(self, flow: str | None, id: str) -> Execution:

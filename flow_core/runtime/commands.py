@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from flow_core.core.handler import Handler
 from flow_core.core.run import Intent
 from flow_core.core.scheduler import Scheduler
+from flow_core.core.stepper import Stepper
 from flow_core.core.task import Activity, StepTask
 from flow_core.engine import events as e
 from flow_core.engine.machine import Machine
@@ -79,29 +80,29 @@ class Performer(Handler):
 
     def step_succeeded(self, run: Execution, step: int) -> None:
         """A step with a policy succeeded."""
-        if run.machine is not None:
+        if Stepper(run).machine is not None:
             self.feed(run, e.StepSucceeded(step))
 
     def step_failed(self, run: Execution, step: int, error: BaseException) -> None:
         """An attempt raised."""
         self._report(error, run, step, Activity.ACTIVITY_ATTEMPT)
-        if run.trace is not None:
-            run.trace.failed(step, error)
-        before, began, now = run.attempt(step), run.times(step)[0], self.scheduler.time
+        if Stepper(run).trace is not None:
+            Stepper(run).trace.failed(step, error)
+        before, began, now = Stepper(run).attempt(step), Stepper(run).times(step)[0], self.scheduler.time
         self.feed(run, e.StepFailed(step, error, self.random.random()))
-        self.retries += run.attempt(step) != before
-        if run.step_status(step) in GOES_ON:
+        self.retries += Stepper(run).attempt(step) != before
+        if Stepper(run).step_status(step) in GOES_ON:
             note_failed_attempt(run, step, before, began, now)
 
     def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
         """A fallback or a compensation is over."""
         if not ok:
             self._report(value, run, step, activity)
-        if run.trace is not None:
-            run.trace.activity_ended(step, activity, None if ok else value)
+        if Stepper(run).trace is not None:
+            Stepper(run).trace.activity_ended(step, activity, None if ok else value)
         if activity == COMPENSATION:
             status = Status.SUCCESS if ok else Status.FAILURE
-            run.note(Transition(f"{run.plan.items[step].id}.compensation", status, self.scheduler.time))
+            Stepper(run).note(Transition(f"{run.plan.items[step].id}.compensation", status, self.scheduler.time))
         self.feed(run, e.ActivityEnded(step, activity, ok, value))
 
     def settled(self, run: Execution) -> None:
@@ -110,14 +111,14 @@ class Performer(Handler):
 
     def ended(self, run: Execution) -> None:
         """The execution is over."""
-        if run.events is not None:
+        if Stepper(run).events is not None:
             self.changed(run)
         self._room()
 
     def changed(self, run: Execution) -> None:
         """A watched run went on."""
-        if run.events is not None:
-            for event in run.events:
+        if Stepper(run).events is not None:
+            for event in Stepper(run).events:
                 event.set()
 
     def submit(self, task: StepTask, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -141,7 +142,7 @@ class Performer(Handler):
         shown = ", ".join(f"{name}={value}" for name, value in limits.items() if value is not None)
         error = StepTimeout(
             f"step {policy.step.id!r} of flow {run.plan.flow!r} took longer than allowed ({shown} s)",
-            flow=run.plan.flow, execution=run.id, step=policy.step.id, attempt=run.attempt(step),
+            flow=run.plan.flow, execution=run.id, step=policy.step.id, attempt=Stepper(run).attempt(step),
         )  # fmt: skip
         error.__cause__ = cause
         return error
@@ -150,14 +151,16 @@ class Performer(Handler):
 
     def machine_of(self, run: Execution) -> Machine:
         """The machine of an execution, made when it is first needed."""
-        machine: Machine | None = run.machine
+        machine: Machine | None = Stepper(run).machine
         if machine is None:
             options = run.options
             if options is None:
-                machine = Machine(run)
+                machine = Machine(Stepper(run))
             else:
-                machine = Machine(run, retries=options.retries, rollback=options.rollback, timeout=options.timeout)
-            run.machine = machine
+                machine = Machine(
+                    Stepper(run), retries=options.retries, rollback=options.rollback, timeout=options.timeout
+                )
+            Stepper(run).machine = machine
         return machine
 
     def begin(self, run: Execution) -> None:
@@ -251,17 +254,17 @@ class Performer(Handler):
         if attempt:
             policy = run.plan.policies.get(step)
             if policy is not None and policy.timeout is not None:
-                started = run.times(step)[0]
+                started = Stepper(run).times(step)[0]
                 if started is not None:
                     earliest = started + policy.timeout
-        machine: Machine | None = run.machine
+        machine: Machine | None = Stepper(run).machine
         if machine is not None:
             timers = machine.timers
             earliest = min(earliest, timers.get(EXECUTION, inf))
             if attempt:
                 earliest = min(earliest, timers.get((TOTAL, step), inf))
-        if run.caller is not None:
-            callers = run.caller.deadline
+        if Stepper(run).caller is not None:
+            callers = Stepper(run).caller.deadline
             if callers is not None:
                 earliest = min(earliest, callers)
         return None if earliest == inf else earliest
@@ -288,10 +291,10 @@ class Performer(Handler):
 
     def _report(self, error: BaseException, run: Execution, step: int, activity: int) -> None:
         """Log an exception that escaped a step, and tell the error handler. Neither can do harm."""
-        if isinstance(error, CancelledError) and run.intent in (Intent.INTENT_ABORT, Intent.INTENT_STOP):
+        if isinstance(error, CancelledError) and Stepper(run).intent in (Intent.INTENT_ABORT, Intent.INTENT_STOP):
             return  # it did as it was told
         item = run.plan.items[step]
-        extra = {"flow": run.plan.flow, "execution": run.id, "step": item.id, "attempt": run.attempt(step)}
+        extra = {"flow": run.plan.flow, "execution": run.id, "step": item.id, "attempt": Stepper(run).attempt(step)}
         log.debug("step %s of flow %s raised %s", item.id, run.plan.flow, type(error).__name__, extra=extra)
         handler = self.options.error_handler
         if handler is not None:

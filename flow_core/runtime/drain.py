@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from flow_core.core.stepper import Stepper
 from flow_core.model.status import Status
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ __all__ = ["all_at_rest", "at_rest"]
 
 def at_rest(run: Execution) -> bool:
     """Whether nothing of an execution will happen by itself: it is over, or paused with nothing under way."""
-    return run.over or (run.status is Status.PAUSED and not run.busy and run.held == run.holds == 0)
+    return run.over or (
+        run.status is Status.PAUSED and not Stepper(run).busy and Stepper(run).held == Stepper(run).holds == 0
+    )
 
 
 async def all_at_rest(known: Callable[[], list[Execution]]) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Self
 from flow_core.core.plan import Plan
 from flow_core.core.scheduler import Scheduler
 from flow_core.core.status_table import StatusTable
+from flow_core.core.stepper import Stepper
 from flow_core.engine import events as e
 from flow_core.engine.adhoc import own_plan
 from flow_core.engine.bindings import Bindings
@@ -285,7 +286,7 @@ class Executor(ById):
         run = known or self._prepared(plan, request, options, caller)
         try:
             if known is None:
-                if run.name is not None:
+                if Stepper(run).name is not None:
                     self.remember(run)
                 await keeper.start(run, encoded)
             elif not run.over:
@@ -301,22 +302,21 @@ class Executor(ById):
     def _prepared(self, plan: Plan, request: Any, options: ExecuteOptions, caller: StepContext | None) -> Execution:
         """A new execution. Whoever gets it launches it at once: with no memory left nothing may fail in between."""
         check_start(plan, options)
-        run = self.prepare(plan, request, options, 0 if caller is None else caller.depth + 1)
-        run.caller, run.name = caller, options.id
-        if caller is not None:
-            run.parent = caller.run
-        return run
+        return self.prepare(plan, request, options, 0 if caller is None else caller.depth + 1, caller)
 
-    def prepare(self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0) -> Execution:
+    def prepare(
+        self, plan: Plan, request: Any, options: ExecuteOptions, depth: int = 0, caller: StepContext | None = None
+    ) -> Execution:
         """An execution that is not launched yet."""
+        parent = None if caller is None else caller.run
         run: Execution = self.scheduler.prepare(
-            plan, request, options, options.concurrency or 0, options.priority, depth
+            plan, request, options, options.concurrency or 0, options.priority, depth, options.id, caller, parent
         )
         return run
 
     def remember(self, run: Execution) -> None:
         """Find an execution by the id that it was given."""
-        self._directory.named[run.name] = run
+        self._directory.named[Stepper(run).name] = run
 
     def known(self, id: str) -> Execution | None:
         """The handle of an execution that is live, remembered, or held by somebody; None when there is none."""
@@ -325,7 +325,7 @@ class Executor(ById):
     def launch(self, run: Execution) -> None:
         """Drive an execution that was prepared as far as it goes."""
         try:
-            if run.name is not None and not run.durable:
+            if Stepper(run).name is not None and not Stepper(run).durable:
                 self.remember(run)
             if run.options.timeout is not None:
                 self.performer.begin(run)
@@ -333,7 +333,7 @@ class Executor(ById):
         except BaseException as error:
             if not run.over:
                 self.performer.feed(run, e.AbortAsked(reason="not started: no memory"))
-            elif run.failure is not error:  # a step raised SystemExit; else the scheduler broke it off
+            elif run.error is not error:  # a step raised SystemExit; else the scheduler broke it off
                 raise
             self._directory.forget(run)  # no memory: it ended here, and its id is free
             raise
@@ -353,18 +353,18 @@ class Executor(ById):
         """
         if not execution.over:
             try:
-                await execution.scheduler.waiter(execution)
+                await Stepper(execution).scheduler.waiter(execution)
             except asyncio.CancelledError:
                 self.abandon(execution)
                 raise
-        if execution.failure is not None:
-            raise execution.failure
+        if execution.error is not None:
+            raise execution.error
 
     def abandon(self, execution: Execution) -> None:
         """A caller was cancelled while it waited for an execution: abort it, unless others asked for it, too."""
-        execution.others -= 1
-        if execution.others < 0:
-            execution.scheduler.handler.feed(execution, e.AbortAsked(reason="cancelled by its caller"))
+        Stepper(execution).others -= 1
+        if Stepper(execution).others < 0:
+            Stepper(execution).scheduler.handler.feed(execution, e.AbortAsked(reason="cancelled by its caller"))
 
     async def restart(self, flow: str | None, id: str, step: str | None = None) -> Execution:
         """Execute a finished execution's request again, on the same revision, as a new execution.
@@ -383,10 +383,11 @@ class Executor(ById):
             await self._keeper.ready()
         run = self.prepare(fork.plan, old.request, options)
         if self._keeper is not None:
-            await self._keeper.start(run, getattr(old, "own_steps", None), fork.recalled)
+            own_steps = Stepper(old).own_steps if isinstance(old, Execution) else old.own_steps
+            await self._keeper.start(run, own_steps, fork.recalled)
             return run
         for index, value in fork.recalled:
-            run.recall(index, value)
+            Stepper(run).recall(index, value)
         self.launch(run)
         return run
 

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from flow_core.core.stepper import Stepper
 from flow_core.model.records import (
     AttemptFailed,
     Compensated,
@@ -33,19 +34,20 @@ def note_failed_attempt(run: Execution, step: int, attempt: int, began: float | 
     """Keep an attempt that another one follows, or the fallback: the core knows how the last one ended only."""
     id_ = run.plan.items[step].id
     if began is not None:
-        run.note(Transition(id_, Status.RUNNING, began, attempt))
-    run.note(Transition(id_, Status.FAILURE, ended, attempt))
+        Stepper(run).note(Transition(id_, Status.RUNNING, began, attempt))
+    Stepper(run).note(Transition(id_, Status.FAILURE, ended, attempt))
 
 
 def live_moves(run: Execution) -> list[Transition]:
     """What has happened so far, in order of time."""
-    moves: list[Transition] = list(run.past or ())
+    stepper = Stepper(run)
+    moves: list[Transition] = list(stepper.past or ())
     told = {(move.step, move.attempt) for move in moves}
     for index in run.plan.graph.order():  # steps of one batch have one time, and this order
         step = run.plan.items[index].id
-        began, ended = run.times(index)
-        attempt = run.attempt(index)
-        status = Status(run.step_status(index))
+        began, ended = stepper.times(index)
+        attempt = stepper.attempt(index)
+        status = Status(stepper.step_status(index))
         # Of one that waits for a retry, or has become its fallback's, the past has the start.
         if began is not None and status is not Status.PENDING and (step, attempt) not in told:
             moves.append(Transition(step, Status.RUNNING, began, attempt))
@@ -53,7 +55,7 @@ def live_moves(run: Execution) -> list[Transition]:
             moves.append(Transition(step, status, ended, attempt))
     moves.sort(key=lambda move: move.time)
     # Its own times are whole nanoseconds, and so a little less than those of the steps in the same batch.
-    began, over = run.span
+    began, over = stepper.span
     moves.insert(0, Transition(None, Status.RUNNING, min([began, *(move.time for move in moves[:1])])))
     if run.over:
         moves.append(Transition(None, run.status, max(over, moves[-1].time)))

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from flow_core.core.plan import Plan
 from flow_core.core.scheduler import Scheduler
+from flow_core.core.stepper import Stepper
 from flow_core.errors import Conflict, ExecutionConflict, FlowError, InvalidOption, UnknownExecution
 from flow_core.model.ids import check_id
 from flow_core.model.payload import encode_outcome
@@ -80,15 +81,15 @@ class Directory:
                 f"execution {id!r} exists, with {what}", fix="use another id", flow=plan.flow, execution=known
             )
         if caller is None:
-            known.others += 1
-        elif known.caller is None:  # a child that was recovered on its own
-            known.parent, known.caller = caller.run, caller
+            Stepper(known).others += 1
+        elif Stepper(known).caller is None:  # a child that was recovered on its own
+            Stepper(known).parent, Stepper(known).caller = caller.run, caller
         return known
 
     def forget(self, run: Execution) -> None:
         """The id of an execution is free again."""
-        if self.named.get(run.name) is run:
-            del self.named[run.name]
+        if self.named.get(Stepper(run).name) is run:
+            del self.named[Stepper(run).name]
 
     def here(self, flow: str | None, id: str) -> Execution:
         """The same. Raises `UnknownExecution`, naming the flow it belongs to when that is not ``flow``."""
@@ -155,7 +156,7 @@ class Directory:
             raise ExecutionConflict(conflict.message, fix="use another id", flow=run.flow) from conflict
         if conflict.reason != "exists":
             raise conflict
-        return await (self.anywhere if run.options.async_ else self.ended)(run.flow, run.name)
+        return await (self.anywhere if run.options.async_ else self.ended)(run.flow, Stepper(run).name)
 
     async def list(
         self, flow: str | None, status: Status | None, since: float | None, limit: int, cursor: str | None
@@ -173,10 +174,10 @@ class Directory:
     ) -> Page:
         if self.scheduler is None:
             return Page([], None)
-        found = sorted(self.scheduler.runs_known(), key=lambda run: run.id_words, reverse=True)
+        found = sorted(self.scheduler.runs_known(), key=lambda run: Stepper(run).id_words, reverse=True)
         if cursor is not None:
-            after = words_of(cursor) or self.here(None, cursor).id_words
-            found = [run for run in found if run.id_words < after]
+            after = words_of(cursor) or Stepper(self.here(None, cursor)).id_words
+            found = [run for run in found if Stepper(run).id_words < after]
         infos = (info(run, self.scheduler.ahead) for run in found if flow in (None, run.flow))
         chosen = [one for one in infos if status in (None, one.status) and (since is None or one.time_utc >= since)][
             : limit + 1
@@ -186,7 +187,7 @@ class Directory:
 
 def was_dropped(run: Execution) -> bool:
     """Whether an execution has ended here only, without a record: others go on with it."""
-    return run.durable and run.over and run.status is Status.STOPPED
+    return Stepper(run).durable and run.over and run.status is Status.STOPPED
 
 
 def check_flow(flow: str | None, id: str, found: str) -> None:
@@ -197,7 +198,7 @@ def check_flow(flow: str | None, id: str, found: str) -> None:
 
 def info(run: Any, ahead: float) -> ExecutionInfo:
     """One line about an execution that lives in this process. ``ahead``: UTC seconds minus loop seconds."""
-    began, over = run.span
+    began, over = Stepper(run).span
     parent = None if run.parent is None else run.parent.id
     ended = over + ahead if run.over else None
     return ExecutionInfo(run.id, run.flow, run.revision, run.status, parent, began + ahead, ended, 0, 0)
@@ -205,7 +206,7 @@ def info(run: Any, ahead: float) -> ExecutionInfo:
 
 def is_same(known: Execution, request: Any) -> bool:
     """Whether an execution has this request. One from a store has what JSON made of it: lists for tuples."""
-    if known.durable and not isinstance(request, bytes):
+    if Stepper(known).durable and not isinstance(request, bytes):
         return encode_outcome(known.request) == encode_outcome(request)
     same: bool = known.request == request
     return same

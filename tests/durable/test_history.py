@@ -3,6 +3,7 @@
 import asyncio
 
 from flow_core import Retry, Status, Step
+from flow_core.core.stepper import Stepper
 from tests.durable.kit import Calls, again, crash, memory, play, started
 
 
@@ -25,7 +26,7 @@ def test_attempts_and_pauses_of_before_are_in_it():
             Step("b", calls.body("b"), after="a"),
         ]
         flow, execution = await started(store, steps)
-        began = execution.span[0]
+        began = Stepper(execution).span[0]
         await asyncio.sleep(1)
         await execution.pause()
         crash(flow)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from flow_core import Execution, Flow, Retry, Status, Step, Transition
+from flow_core.core.stepper import Stepper
 from tests.aio import run_virtual
 from tests.runtime.kit import Gate
 
@@ -33,7 +34,7 @@ def test_a_watcher_hears_of_each_attempt_when_it_starts():
     async def main() -> None:
         async with Flow() as flow:
             execution = await start(flow)
-            moves = [(m.step, m.status, m.attempt, round(m.time - execution.span[0])) async for m in execution]
+            moves = [(m.step, m.status, m.attempt, round(m.time - Stepper(execution).span[0])) async for m in execution]
             assert moves == [
                 (None, Status.RUNNING, 1, 0),
                 ("a", Status.RUNNING, 1, 0),
@@ -102,7 +103,7 @@ def test_pauses_and_compensations_are_told_each_time():
                 await execution.resume()
             go_on.open()
             await execution.wait()
-            whole = [(m.step, m.status, round(m.time - execution.span[0])) for m in execution.history()]
+            whole = [(m.step, m.status, round(m.time - Stepper(execution).span[0])) for m in execution.history()]
             assert [move for move in whole if move[0] is None] == [
                 (None, Status.RUNNING, 0),
                 (None, Status.PAUSED, 1),

@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 from flow_core import ClientCallOperation, Fallback, Flow, FlowExecuteOperation, Retry, Step, run
+from flow_core.core.stepper import Stepper
 from flow_core.errors import ExecutionAborted, StepFailed
 from flow_core.rpc import MemoryRpcClient
 from flow_core.telemetry import trace
@@ -96,7 +97,7 @@ def test_the_times_of_spans_are_those_of_the_history():
             steps = [Step("a", busy), Step("b", busy, after="a")]
             execution = await flow.execute(steps)
             stop()
-            ahead = round(execution.scheduler.ahead * SECOND)
+            ahead = round(Stepper(execution).scheduler.ahead * SECOND)
             moves = {(m.step, m.status.name): ahead + round(m.time * SECOND) for m in execution.history()}
             name = execution.flow
             for step in "ab":

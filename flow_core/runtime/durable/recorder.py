@@ -11,6 +11,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from flow_core.core.stepper import Stepper
 from flow_core.engine import events as e
 from flow_core.engine.failures import text_of
 from flow_core.errors import FlowError, PayloadError, StoreCorrupt
@@ -74,14 +75,14 @@ class Scribe:
             PayloadError: its request, inputs or context can't be written.
         """
         request, json = encode_outcome(run.request, f"request of flow {run.flow!r}")
-        options = write_options(run.options, json, run.depth, steps)
+        options = write_options(run.options, json, Stepper(run).depth, steps)
         parent = None if run.parent is None else run.parent.id
-        at = run.span[0] + self.ahead
+        at = Stepper(run).span[0] + self.ahead
         return ExecutionStarted(run.id, run.flow, run.revision, request, options, parent, at)
 
     def announced(self, run: Execution, step: int, now: float) -> StepStarted:
         """A step is about to start, or has."""
-        return StepStarted(run.id, run.plan.items[step].id, run.attempt(step), now + self.ahead)
+        return StepStarted(run.id, run.plan.items[step].id, Stepper(run).attempt(step), now + self.ahead)
 
     def skipped(self, run: Execution, step: int, now: float) -> StepEnded:
         """A condition said no."""
@@ -94,7 +95,7 @@ class Scribe:
     def recalled(self, run: Execution, step: int, value: Any) -> StepEnded:
         """A step's output is taken over from another execution. Raises `PayloadError`."""
         output, json = encode_outcome(value)
-        at = run.span[0] + self.ahead
+        at = Stepper(run).span[0] + self.ahead
         return StepEnded(run.id, run.plan.items[step].id, 1, SUCCESS, output, None, False, json, at, at)
 
     def note(self, run: Execution, note: e.Note, now: float) -> Record:
@@ -103,7 +104,7 @@ class Scribe:
         match note:
             case e.NoteAttempt(step, attempt, delay, error):
                 due = None if delay is None else at + delay
-                began = self._utc(run.times(step)[0], now)
+                began = self._utc(Stepper(run).times(step)[0], now)
                 return AttemptFailed(run.id, items[step].id, attempt, due, error_record(error), began, at)
             case e.NoteStep(step, status, value):
                 return self._ended(run, step, status, value, now)
@@ -117,7 +118,8 @@ class Scribe:
                 return Compensated(run.id, items[step].id, error_record(failed), at)
 
     def _ended(self, run: Execution, step: int, status: Status, value: Any, now: float) -> StepEnded:
-        name, attempt, began = run.plan.items[step].id, run.attempt(step), self._utc(run.times(step)[0], now)
+        name, attempt = run.plan.items[step].id, Stepper(run).attempt(step)
+        began = self._utc(Stepper(run).times(step)[0], now)
         if status is Status.SUCCESS:  # by its fallback; whoever fed the machine has tried that it can be written
             output, json = encode_outcome(value)
             return StepEnded(run.id, name, attempt, SUCCESS, output, None, True, json, began, now + self.ahead)

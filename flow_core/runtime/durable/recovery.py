@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from flow_core.core.stepper import Stepper
 from flow_core.engine import events as e
 from flow_core.engine.machine import Machine, Phase
 from flow_core.engine.replay import last_pause, replay
@@ -166,11 +167,11 @@ class Recovery:
         if parent in self.waiting:
             return False
         above = self._executor.known(parent)
-        if run.over or run.caller is not None:  # its parent has found it
+        if run.over or Stepper(run).caller is not None:  # its parent has found it
             del self._children[run]
             return False
         if above is not None:
-            machine: Machine | None = above.machine
+            machine: Machine | None = Stepper(above).machine
             gone = machine is not None and machine.phase in GONE and machine.verdict[0] is not Status.SUCCESS
         else:
             ends = [record for record in await self.store.load(parent) if isinstance(record, ExecutionEnded)]
@@ -219,13 +220,13 @@ class Recovery:
         if info.recoveries >= self._most_recoveries and last_pause(records) is None:
             records = [*records, Paused(info.execution, POISON.format(info.recoveries), utc)]
         run = self._executor.prepare(plan, decode_outcome(start.request, json), options, depth)
-        run.name, run.durable, run.own_steps = info.execution, True, steps
+        Stepper(run).name, Stepper(run).durable, Stepper(run).own_steps = info.execution, True, steps
         try:
             machine = performer.machine_of(run)
-            run.backdate(max(0.0, start.time_utc - performer.scribe.ahead))
-            run.past = past_moves(records, performer.scribe.ahead) or None
-            if run.trace is not None:
-                run.trace.recall(records, performer.scribe.ahead)
+            Stepper(run).backdate(max(0.0, start.time_utc - performer.scribe.ahead))
+            Stepper(run).past = past_moves(records, performer.scribe.ahead) or None
+            if Stepper(run).trace is not None:
+                Stepper(run).trace.recall(records, performer.scribe.ahead)
             replayed = replay(machine, records, now, utc)
         except BaseException as error:
             performer.drop(run, error)
@@ -233,7 +234,7 @@ class Recovery:
         if records[-1] is not waiting.records[-1]:  # type: ignore[index]
             self.journal.write(records[-1])
         if is_plain(machine) and not (replayed.commands or replayed.events):
-            run.machine = None  # its way is the short one again
+            Stepper(run).machine = None  # its way is the short one again
         del self.waiting[info.execution]
         self._executor.remember(run)
         if info.recoveries:
@@ -255,7 +256,7 @@ class Recovery:
 
     def read_again(self, run: Execution, recoveries: int = 0) -> None:
         """Take an execution up anew, from what the store has of it."""
-        began = run.span[0] + self._performer.scribe.ahead
+        began = Stepper(run).span[0] + self._performer.scribe.ahead
         epoch = self._tenure.epoch.number
         info = ExecutionInfo(run.id, run.flow, run.revision, Status.RUNNING, None, began, None, epoch, recoveries)
         self.waiting[run.id] = Waiting(info)

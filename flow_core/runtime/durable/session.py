@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from flow_core.core.stepper import Stepper
 from flow_core.engine import events as e
 from flow_core.errors import Conflict, ExecutionAborted, ExecutorStopped, FlowError, LeaseLost, StoreError
 from flow_core.model.records import Epoch, ErrorRecord, ExecutionEnded, Record
@@ -136,20 +137,21 @@ class Keeper(Recovery):
             what `Executor.stop` says: it did not begin here.
         """
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        run.name = run.id  # asked for with every record
-        run.durable, run.own_steps, run.options = True, steps, with_current_trace(run.options)
+        stepper = Stepper(run)
+        stepper.name = run.id  # asked for with every record
+        stepper.durable, stepper.own_steps, stepper.options = True, steps, with_current_trace(run.options)
         scribe = self._performer.scribe
         try:
             records: list[Record] = [scribe.started(run, steps)]
             for index, value in recalled:
-                run.recall(index, value)
+                Stepper(run).recall(index, value)
                 records.append(scribe.recalled(run, index, value))
         except FlowError as error:
             self._performer.drop(run, error)
             raise
         for record in records:
             self.journal.write(record)
-        self.journal.then(run.name, partial(self._started, run, started))
+        self.journal.then(run.id, partial(self._started, run, started))
         await started
 
     def _started(self, run: Execution, started: asyncio.Future[None], error: BaseException | None) -> None:
@@ -178,7 +180,7 @@ class Keeper(Recovery):
             self._fenced(error)
             return
         run = self._executor.known(execution)
-        if run is None or not run.durable or run.over:
+        if run is None or not Stepper(run).durable or run.over:
             return
         log.warning("execution %s goes on from what the store has of it: %s", execution, error)
         self.lost += 1
@@ -199,7 +201,7 @@ class Keeper(Recovery):
     def _let_go(self, error: BaseException) -> int:
         """Go on with nothing; returns with how many executions."""
         self.journal.close(error)
-        runs = [run for run in self._scheduler.runs_known() if run.durable and not run.over]
+        runs = [run for run in self._scheduler.runs_known() if Stepper(run).durable and not run.over]
         for run in runs:
             self._performer.drop(run, error)
         waiting, self.waiting = self.waiting, {}

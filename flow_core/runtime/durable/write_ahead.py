@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flow_core.core.run import Intent
+from flow_core.core.stepper import Stepper
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
 from flow_core.engine.machine import Machine
@@ -60,16 +61,20 @@ class DurablePerformer(Performer):
         self.journal.outcome(
             run,
             step,
-            StepEnded(run.name, item.id, attempt, SUCCESS, output, None, False, json, started + ahead, ended + ahead),
+            StepEnded(run.id, item.id, attempt, SUCCESS, output, None, False, json, started + ahead, ended + ahead),
         )
         if last:
-            self.journal.write(ExecutionEnded(run.name, SUCCESS, None, ended + ahead))
+            self.journal.write(ExecutionEnded(run.id, SUCCESS, None, ended + ahead))
 
     def step_started(self, run: Execution, step: int) -> None:
         """The same; when a step with a total_timeout first started is written down, which holds up nothing."""
         super().step_started(run, step)
         policy = run.plan.policies[step]
-        if policy.total_timeout is not None and run.attempt(step) == 1 and policy.step.delivery != "at_most_once":
+        if (
+            policy.total_timeout is not None
+            and Stepper(run).attempt(step) == 1
+            and policy.step.delivery != "at_most_once"
+        ):
             self.journal.write(self.scribe.announced(run, step, self.scheduler.time))
 
     def step_skipped(self, run: Execution, step: int) -> None:
@@ -85,9 +90,9 @@ class DurablePerformer(Performer):
 
     def _announced(self, run: Execution, step: int, value: Any, error: BaseException | None) -> None:
         self.scheduler.give_back(run, step)
-        if error is not None or run.over or run.step_status(step) != Status.RUNNING:
+        if error is not None or run.over or Stepper(run).step_status(step) != Status.RUNNING:
             return
-        machine: Machine | None = run.machine
+        machine: Machine | None = Stepper(run).machine
         if machine is not None and step in machine.out_of_time:  # the store took longer than the step may
             self.step_failed(run, step, self.timeout_error(run, step, None))
         else:
@@ -107,7 +112,7 @@ class DurablePerformer(Performer):
 
     def feed(self, run: Execution, event: e.Event) -> None:
         """Hand an event to the machine, unless the execution's end is on its way: then there is nothing to decide."""
-        if run.over or run.ending:
+        if run.over or Stepper(run).ending:
             return
         machine = self.machine_of(run)
         commands = machine.handle(event, self.scheduler.time)
@@ -148,11 +153,11 @@ class DurablePerformer(Performer):
         """End an execution here and now, without a record: it never began, or others go on with it."""
         if run.over:
             return
-        run.ask(Intent.INTENT_ABORT)
-        run.abandon_all(Status.STOPPED)
+        Stepper(run).ask(Intent.INTENT_ABORT)
+        Stepper(run).abandon_all(Status.STOPPED)
         for task in self.scheduler.cancel_tasks(run):
             self._let_go(task)
-        machine: Machine | None = run.machine
+        machine: Machine | None = Stepper(run).machine
         for timer in [] if machine is None else [*machine.timers]:
             self._cancel_timer(run, timer)
         self.scheduler.finish(run, Status.STOPPED, error)
@@ -173,17 +178,17 @@ class DurablePerformer(Performer):
                 self.journal.write(ended)
                 gated = True
             effects.append(command)
-        if gated or run.holds:
+        if gated or Stepper(run).holds:
             self._hold(run, effects)
         else:
             super()._perform(run, effects)
 
     def _hold(self, run: Execution, effects: list[e.Command]) -> None:
-        run.holds += 1
+        Stepper(run).holds += 1
         self.journal.then(run.id, partial(self._go_on, run, effects))
 
     def _go_on(self, run: Execution, effects: list[e.Command], error: BaseException | None) -> None:
-        run.holds -= 1
+        Stepper(run).holds -= 1
         if error is None and not run.over:
             super()._perform(run, effects)
             self.scheduler.go_on(run)
