@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Never, Self, Unpack
 from flow_core.catalog.catalog import Catalog
 from flow_core.catalog.diagram import to_dot, to_mermaid
 from flow_core.core.plan import Plan
+from flow_core.core.stepper import Stepper
 from flow_core.engine.adhoc import restore_own_plan
 from flow_core.errors import InvalidOption
 from flow_core.model.options import (
@@ -376,13 +377,13 @@ class Flow:
             return started
         if not started.over:
             try:  # as `finish` does, which would be another coroutine between the caller and the end
-                await started.scheduler.waiter(started)
+                await Stepper(started).scheduler.waiter(started)
             except asyncio.CancelledError:
                 abandon(started)
                 raise
-        if started.failure is None:
+        if started.error is None:
             return started
-        raise started.failure
+        raise started.error
 
     async def call(self, flow: str | Sequence[Step], request: Any = b"", **fields: Unpack[ExecuteFields]) -> Any:
         """Execute a flow and return its result value. Errors as `execute`."""

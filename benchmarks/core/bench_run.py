@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.core.conftest import NODES
-from flow_core.core import graph, plan, run
+from flow_core.core import graph, plan, run, stepper
 from flow_core.model.step import Step
 
 
@@ -26,8 +26,8 @@ def compiled(built, steps):
 
 
 def stepped(made):
-    execution = run.Run(made, b"request")
-    take, succeed = execution.take, execution.succeed
+    by_hand = stepper.Stepper(run.Run(made, b"request"))
+    take, succeed = by_hand.take, by_hand.succeed
     count = 0
     while (index := take()) is not None:
         succeed(index, None)

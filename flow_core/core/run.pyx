@@ -1,13 +1,13 @@
 """`Run`: one execution as integers in one block, and what follows when one of its steps ends.
 
-Lives here: the block's life, the moves of single steps, the successors of an ended step (`run_succeed` in the ``.pxd``
-is the short way of plain success, `Run.settle` the general one), what can be read, and the check of all invariants.
-Does not live here: what to do about a failure (floor 1), calling anything (`Scheduler`).
+Lives here: the block's life, the successors of an ended step (`run_succeed` in the ``.pxd`` is the short way of plain
+success, `Run.settle` the general one), the inputs of steps, and the check of all invariants. Does not live here:
+calling anything (`Scheduler`), moves that the engine decides (`Stepper`).
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from cpython.ref cimport Py_DECREF
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from libcpp.vector cimport vector
 
@@ -16,8 +16,7 @@ from flow_core.core.plan cimport (
     FLAG_ALLOW_FAIL, FROM_OUTSIDE, FROM_PREDECESSORS, FROM_REQUEST, JOIN_ALL, JOIN_ANY, Plan,
 )
 from flow_core.core.status_table cimport (
-    ABORTED, ExecutionRow, FAILURE, PENDING, RUNNING, SKIPPED, STATUS_COUNT, STOPPED, SUCCESS, StatusTable,
-    status_load, status_move_byte, status_store,
+    ExecutionRow, FAILURE, PENDING, RUNNING, SKIPPED, SUCCESS, StatusTable, status_load,
 )
 
 from flow_core.errors import InternalError, MissingInput
@@ -40,11 +39,6 @@ cdef extern from "Python.h":
 cdef const char* HEX = "0123456789abcdef"
 
 
-cdef object name_of(int status):
-    """Of any number, for messages: `NAMES` is read without a check."""
-    return NAMES[status] if 0 <= status < STATUS_COUNT else status
-
-
 cdef str uuid_text(uint64_t high, uint64_t low):
     """The canonical text of a UUID given as two 64-bit numbers."""
     cdef char text[36]
@@ -61,10 +55,9 @@ cdef str uuid_text(uint64_t high, uint64_t low):
 
 
 cdef class Run:
-    """One execution of a `Plan`.
+    """One execution of a `Plan`, under way or over.
 
-    From Python it is a machine to be stepped by hand: `take` a ready step, say how it ended (`succeed`, `fail`, `skip`,
-    `retry`), until `finished`. The `Scheduler` does the same from C.
+    The `Scheduler` takes its steps from C. From Python a `Stepper` can: it steps a run by hand.
 
     Args:
         plan: what to run.
@@ -188,78 +181,13 @@ cdef class Run:
             raise ValueError(f"step {index} is {NAMES[self.steps[i].status]}, not {NAMES[status]}")
         return <uint32_t>i
 
-    # --- stepped by hand --------------------------------------------------------------------------------------------
+    # --- what the scheduler needs, too ------------------------------------------------------------------------------
 
-    def take(self):
-        """Index of a ready step, now RUNNING; None when none is ready."""
-        cdef uint32_t v
-        self.fill(self.count)
-        while self.queued:
-            v = run_pop(self)
-            if self.steps[v].status == PENDING:
-                self.steps[v].status = RUNNING
-                self.row.running += 1
-                return v
-        return None
-
-    def succeed(self, index, object value=None):
-        """A running step gave ``value``. Raises ValueError when it is not running."""
-        cdef uint32_t v = self.index_of(index, RUNNING)
-        self.steps[v].ended = self.now
-        Py_INCREF(value)
-        run_succeed(self, v, <PyObject*>value)
-
-    def fail(self, index):
-        """A running step failed for good."""
-        self.end(self.index_of(index, RUNNING), FAILURE)
-
-    def skip(self, index):
-        """A step will not run: a condition said no."""
-        self.end(self.index_of(index, -1), SKIPPED)
-
-    def abandon(self, index, int status):
-        """A running or pending step ends as ABORTED or STOPPED."""
-        if status not in (ABORTED, STOPPED):
-            raise ValueError(f"a step is abandoned as ABORTED or STOPPED, not {name_of(status)}")
-        self.end(self.index_of(index, -1), <uint8_t>status)
-
-    def retry(self, index):
-        """An attempt of a running step failed and another follows: PENDING again, not queued until `requeue`."""
-        cdef uint32_t v = self.index_of(index, RUNNING)
-        if self.steps[v].retries < 0xFFFF - 1:
-            self.steps[v].retries += 1
-        self.steps[v].status, self.steps[v].parked_for = PENDING, WAITS_FOR_RETRY
-        self.row.running -= 1
-
-    def requeue(self, index):
-        """A pending step that waited for its retry is ready again. Raises InternalError when it did not wait."""
-        cdef uint32_t v = self.index_of(index, PENDING)
-        if not self.steps[v].parked_for:              # the ring has one place a step
-            raise InternalError(f"step {index} waits for no retry, or was queued twice")
-        self.steps[v].parked_for = 0
-        run_push(self, v)
-
-    def drop_stale(self):
-        """Take out of the queue what must not start from there: steps that were moved while they were queued."""
-        cdef uint32_t v, _turn
-        for _turn in range(self.queued):
-            v = run_pop(self)
-            if self.steps[v].status == PENDING and not self.steps[v].parked_for:
-                run_push(self, v)
-
-    def begin(self, index):
-        """A pending step that is not queued runs now (its fate is decided without calling it)."""
-        cdef uint32_t v = self.index_of(index, PENDING)
-        self.steps[v].status, self.steps[v].parked_for = RUNNING, 0
-        self.row.running += 1
-
-    def abandon_all(self, int status):
-        """Every step that has not ended does so now, as ABORTED or STOPPED. Outcomes that still come are late."""
+    cdef int abandon_rest(self, uint8_t status) except -1:
+        """Every step that has not ended does so now. Outcomes that still come are late."""
         cdef uint32_t v, k
-        if status not in (ABORTED, STOPPED):
-            raise ValueError(f"steps are abandoned as ABORTED or STOPPED, not {name_of(status)}")
         if self.plan is None:
-            return
+            return 0
         cdef Graph g = self.plan.graph
         try:
             if self.scheduler is not None:
@@ -271,144 +199,13 @@ cdef class Run:
             if self.steps[v].parked_for == HELD:    # it has its outcome, which counts
                 continue
             if self.steps[v].status == PENDING or self.steps[v].status == RUNNING:
-                self.steps[v].status = <uint8_t>status
+                self.steps[v].status = status
                 self.steps[v].ended = self.now
                 for k in range(g.succ_ptr[v], g.succ_ptr[v + 1]):
                     self.steps[g.succ[k]].waiting -= 1
         self.left = self.row.running = self.held
         self.queued = 0
-
-    def fail_fast(self):
-        """A step failed for good: what has not started is skipped, except ``join="done"`` steps (clean-ups)."""
-        cdef uint32_t v
-        self.fill(self.count)
-        self.failing = True
-        for v in range(self.count):
-            if self.steps[v].status == PENDING and self.plan.specs[v].join <= JOIN_ANY and self.steps[v].retries == 0:
-                self.end(v, SKIPPED)
-
-    # --- read ------------------------------------------------------------------------------------------------------
-
-    @property
-    def finished(self):
-        """Whether every step has ended. Those whose outcome is on its way to the store have."""
-        return self.left == self.held
-
-    def attempt(self, index):
-        """Number of the step's current or last attempt, from 1."""
-        return 1 + self.steps[self.index_of(index, -1)].retries
-
-    def step_status(self, index):
-        """Status number of a step."""
-        return self.steps[self.index_of(index, -1)].status
-
-    def statuses(self):
-        """Status numbers of all steps, as bytes (a copy)."""
-        cdef uint32_t v
-        self.fill(self.count)
-        return bytes([self.steps[v].status for v in range(self.count)])
-
-    def times(self, index):
-        """When a step last started and when it ended, loop seconds; None for what has not happened."""
-        cdef uint32_t v = self.index_of(index, -1)
-        cdef uint8_t s = self.steps[v].status
-        began = self.steps[v].started if self.steps[v].started >= 0 else None
-        return began, self.steps[v].ended if s != PENDING and s != RUNNING else None
-
-    def output(self, index):
-        """Output value of a step; None when it has none (yet)."""
-        cdef uint32_t v = self.index_of(index, -1)
-        if self.steps[v].output is NULL or self.steps[v].parked_for == HELD:
-            return None
-        return <object>self.steps[v].output
-
-    def has_output(self, index):
-        """Whether a step has an output, which may be None."""
-        cdef uint32_t v = self.index_of(index, -1)
-        return self.steps[v].output is not NULL and self.steps[v].parked_for != HELD
-
-    def recall(self, index, object value, long attempt=1, started=None, ended=None):
-        """A step that has not run counts as succeeded with ``value``: its outcome is known from before.
-
-        Args:
-            attempt: number of the attempt that succeeded.
-            started, ended: loop seconds; those of the run's start when None.
-        """
-        cdef uint32_t v = self.index_of(index, PENDING)
-        cdef double begun = <double>self.row.started_ns * 1e-9
-        Py_INCREF(value)
-        run_output(self, v, <PyObject*>value)
-        self.steps[v].status, self.steps[v].parked_for = SUCCESS, 0
-        self.steps[v].retries = <uint16_t>max(0, min(attempt - 1, 0xFFFF - 1))
-        self.row.succeeded += 1
-        self.left -= 1
-        self.steps[v].started = begun if started is None else started
-        self.steps[v].ended = begun if ended is None else ended
-        self.settle(v, True)
-
-    def backdate(self, double started):
-        """It began at this loop time, in another process perhaps."""
-        self.row.started_ns = <int64_t>(started * 1e9)
-
-    def ask(self, int intent):
-        """Set what is asked of the execution; the scheduler reads it before each start. From any thread."""
-        status_store(&self.row.intent, <uint8_t>intent)
-
-    def move(self, int status):
-        """Move the execution's own status. Raises ValueError when that is no legal move."""
-        if not 0 <= status < STATUS_COUNT or not status_move_byte(&self.row.status, <uint8_t>status):
-            raise ValueError(f"an execution can't go from {NAMES[self.row.status]} to {name_of(status)}")
-
-    @property
-    def intent(self):
-        """What was asked for: an `Intent` number."""
-        return self.row.intent
-
-    @property
-    def status_number(self):
-        """Status number of the execution; from any thread."""
-        return status_load(&self.row.status)
-
-    @property
-    def id(self):
-        """Id given to ``execute``, else the generated one, a UUIDv7: see `RunTable.add`."""
-        return self.name if self.name is not None else uuid_text(self.row.id_high, self.row.id_low)
-
-    @property
-    def id_words(self):
-        """The generated id as two 64-bit numbers."""
-        return self.row.id_high, self.row.id_low
-
-    @property
-    def span(self):
-        """(started, ended) of the execution, loop seconds; 0 for what has not happened."""
-        return self.row.started_ns * 1e-9, self.row.ended_ns * 1e-9
-
-    @property
-    def busy(self):
-        """Whether a coroutine or thread of it is under way."""
-        return self.tasks is not NULL
-
-    def watch(self, bint on=True):
-        """Whether the scheduler's handler hears when the run went on."""
-        self.watched = on
-
-    @property
-    def ready_steps(self):
-        """Indexes of the steps that wait in the queue for a slot or a turn."""
-        n = self.count
-        queue = [self.ready[(self.head + k) % n] for k in range(self.queued)]
-        return [i for i in queue if self.steps[i].status == PENDING]
-
-    @property
-    def counts(self):
-        """(steps, running, succeeded, failed, skipped), a moment old."""
-        cdef ExecutionRow* row = self.row
-        return row.steps, row.running, row.succeeded, row.failed, row.skipped
-
-    def input(self, index):
-        """The input value of a step, as its source says. Raises `MissingInput`."""
-        return self.input_of(self.index_of(index, -1))
+        return 0
 
     cdef object input_of(self, uint32_t v):
         cdef int32_t source = self.plan.specs[v].source
@@ -442,13 +239,52 @@ cdef class Run:
             )
         return inputs[name]
 
+    # --- read -------------------------------------------------------------------------------------------------------
+
+    @property
+    def id(self):
+        """Id given to ``execute``, else the generated one, a UUIDv7: see `RunTable.add`."""
+        return self.name if self.name is not None else uuid_text(self.row.id_high, self.row.id_low)
+
+    @property
+    def counts(self):
+        """How many steps there are, run, succeeded, failed and were skipped, a moment ago. From any thread."""
+        cdef ExecutionRow* row = self.row
+        return row.steps, row.running, row.succeeded, row.failed, row.skipped
+
+    @property
+    def error(self):
+        """The exception that decided the end; None while it runs, or when it succeeded."""
+        return self.failure
+
+    @property
+    def _scheduler(self):
+        return self.scheduler
+
+    @property
+    def _status_number(self):
+        return status_load(&self.row.status)
+
+    def _output(self, index):
+        return self.output_of(self.index_of(index, -1))
+
+    def _has_output(self, index):
+        cdef uint32_t v = self.index_of(index, -1)
+        return self.steps[v].output is not NULL and self.steps[v].parked_for != HELD
+
+    cdef object output_of(self, uint32_t v):
+        """The output of a step, None when it has none (yet)."""
+        if self.steps[v].output is NULL or self.steps[v].parked_for == HELD:
+            return None
+        return <object>self.steps[v].output
+
     # --- invariants -------------------------------------------------------------------------------------------------
 
-    def check(self):
+    cdef int check_all(self) except -1:
         """Verify every invariant; raises AssertionError naming the broken one. For tests: O(steps + orders)."""
         cdef uint32_t v, k, left = 0, running = 0, succeeded = 0, failed = 0, skipped = 0, waits
         if self.plan is None:
-            return
+            return 0
         cdef Graph g = self.plan.graph
         self.fill(self.count)
         for v in range(self.count):
@@ -474,6 +310,7 @@ cdef class Run:
         assert failed == row.failed, f"failed is {row.failed}, not {failed}"
         assert skipped == row.skipped, f"skipped is {row.skipped}, not {skipped}"
         assert self.queued <= self.count, f"{self.queued} steps are queued in a run of {self.count}"
+        return 0
 
 
 # --- for the garbage collector: outputs are in the block, where Cython's own traversal does not see them. With these an
@@ -503,3 +340,20 @@ cdef int _clear(PyObject* me) noexcept:
 
 
 (<PyTypeObject*>Run).tp_traverse, (<PyTypeObject*>Run).tp_clear = _traverse, _clear
+
+
+# --- what a handle shows: attributes of an extension type have no other way to a docstring
+
+cdef extern from *:
+    """
+    static void flow_document(PyObject* attribute, const char* text) {
+        ((PyGetSetDescrObject*)attribute)->d_getset->doc = text;
+    }
+    """
+    void flow_document(object attribute, const char* text)
+
+flow_document(Run.plan, "The compiled revision of the flow that it runs.")
+flow_document(Run.request, "The value that it was started with.")
+flow_document(Run.options, "The `ExecuteOptions` that it was started with, None when there were none.")
+flow_document(Run.parent, "The execution whose step started it, None when no step did.")
+flow_document(Run.over, "Whether it has ended, however.")

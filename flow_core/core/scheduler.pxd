@@ -47,7 +47,9 @@ cdef class Scheduler(TaskScheduler):
     cdef bint whole                     # the constructor is through
 
     # --- executions
-    cpdef Run prepare(self, plan, request, object options=?, Py_ssize_t limit=?, int lane=?, int depth=?)
+    cpdef Run prepare(
+        self, plan, request, object options=?, Py_ssize_t limit=?, int lane=?, int depth=?, object name=?,
+        object caller=?, object parent=?)
     cdef Run new_run(self, object plan, object request, object options, int lane)
     cdef int refuse_foreign(self, Run run) except -1
     cdef int park(self, Run run) except -1

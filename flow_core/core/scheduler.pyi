@@ -58,7 +58,16 @@ class Scheduler(TaskScheduler):
     ) -> Any: ...
     def start_at_once(self, plan: Plan, request: Any) -> Any: ...
     def prepare(
-        self, plan: Plan, request: Any, options: Any = None, limit: int = 0, lane: int = 1, depth: int = 0
+        self,
+        plan: Plan,
+        request: Any,
+        options: Any = None,
+        limit: int = 0,
+        lane: int = 1,
+        depth: int = 0,
+        name: str | None = None,
+        caller: Any = None,
+        parent: Any = None,
     ) -> Any: ...
     def launch(self, run: Run) -> None: ...
     def finish(self, run: Run, status: int, failure: BaseException | None = None) -> None: ...

@@ -43,7 +43,7 @@ from flow_core.core.run cimport (
     FILL, FLOW_DEBUG, HELD, INTENT_ABORT, INTENT_RUN, run_output, run_pop, run_prefetch, run_succeed, verify,
 )
 from flow_core.core.status_table cimport (
-    ABORTED, FAILURE, PAUSED, PENDING, RUNNING, SUCCESS, StatusTable, status_move_byte,
+    ABORTED, FAILURE, PAUSED, PENDING, RUNNING, SKIPPED, SUCCESS, StatusTable, status_move_byte, status_store,
 )
 from flow_core.core.task cimport ACTIVITY_ATTEMPT
 from flow_core.core.task_list cimport link, unlink
@@ -168,14 +168,17 @@ cdef class Scheduler(TaskScheduler):
         self.refuse_foreign(run)
         self.drive(run)
 
-    cpdef Run prepare(self, plan, request, object options=None, Py_ssize_t limit=0, int lane=1, int depth=0):
+    cpdef Run prepare(
+        self, plan, request, object options=None, Py_ssize_t limit=0, int lane=1, int depth=0, object name=None,
+        object caller=None, object parent=None,
+    ):
         """An execution that is not driven yet: `launch` does that."""
         if not self.turns.open:
             self.turns.enter()
         cdef Run run = self.new_run(plan, request, options, lane)
         if limit > 0:
             run.limit = <uint32_t>min(limit, 0xFFFFFFFF)
-        run.depth = depth
+        run.depth, run.name, run.caller, run.parent = depth, name, caller, parent
         run.row.started_ns = <int64_t>(self.turns.now * 1e9)
         return run
 
@@ -261,8 +264,8 @@ cdef class Scheduler(TaskScheduler):
     cdef int break_off(self, Run run, object error) except -1:
         """The handler raised, or memory ran out, amid a change: what is right is unknown, so the execution ends."""
         if not run.over:
-            run.ask(INTENT_ABORT)
-            run.abandon_all(ABORTED)
+            status_store(&run.row.intent, INTENT_ABORT)
+            run.abandon_rest(ABORTED)
             self.cancel_tasks(run)
             self.finish(run, FAILURE, error)
         return 0
@@ -418,7 +421,7 @@ cdef class Scheduler(TaskScheduler):
         if FLOW_DEBUG:
             assert self.runs.live >= 0 and self.slots.running >= 0
             if run.count <= 64:
-                run.check()
+                run.check_all()
         return self.raise_fatal() if self.depth == 0 else 0
 
     cdef int go_along(self, Run run) except -1:
@@ -543,7 +546,7 @@ cdef class Scheduler(TaskScheduler):
         try:
             value = run.input_of(v)
             if spec.flags & FLAG_WHEN and not run.plan.policies[v].condition(value):
-                run.skip(v)
+                run.end(v, SKIPPED)
                 return 0 if not run.durable else self.handler.step_skipped(run, v) or 0
         except BaseException as raised:
             error = raised

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Final
 
 from flow_core import errors
-from flow_core.core.run import Run
+from flow_core.core.stepper import Stepper
 from flow_core.errors import (
     ExecutionAborted,
     ExecutionStopped,
@@ -55,7 +55,7 @@ def restore_error(record: ErrorRecord | None) -> BaseException:
     return error
 
 
-def step_failed(run: Run, step: int, error: BaseException) -> StepFailed:
+def step_failed(run: Stepper, step: int, error: BaseException) -> StepFailed:
     """Step number ``step`` of ``run`` failed for good with ``error``."""
     item: Step = run.plan.items[step]
     flow = run.plan.flow
@@ -79,19 +79,19 @@ def _because(error: BaseException) -> str:
     return f", {depth} execution{'s' * (depth > 1)} further down: {error}"
 
 
-def timed_out(run: Run, timeout: float | None) -> ExecutionTimeout:
+def timed_out(run: Stepper, timeout: float | None) -> ExecutionTimeout:
     """The whole execution took longer than ``timeout`` seconds."""
     flow = run.plan.flow
     return ExecutionTimeout(f"execution of flow {flow!r} took longer than {timeout} s", flow=flow)
 
 
-def aborted(run: Run, reason: str) -> ExecutionAborted:
+def aborted(run: Stepper, reason: str) -> ExecutionAborted:
     """Somebody aborted the execution."""
     flow = run.plan.flow
     return ExecutionAborted(f"execution of flow {flow!r} was {reason}", flow=flow)
 
 
-def stopped(run: Run) -> ExecutionStopped:
+def stopped(run: Stepper) -> ExecutionStopped:
     """The executor stopped."""
     flow = run.plan.flow
     return ExecutionStopped(f"the executor stopped before the execution of flow {flow!r} could finish", flow=flow)

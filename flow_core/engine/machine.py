@@ -32,7 +32,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, ClassVar
 
-from flow_core.core.run import Intent, Run
+from flow_core.core.run import Intent
+from flow_core.core.stepper import Stepper
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
 from flow_core.engine.compiler import StepPolicy
@@ -72,7 +73,7 @@ class Machine:
     """Decides what failures, timers, pauses and aborts mean for one execution.
 
     Args:
-        run: the execution's rows, which it moves by `Run.fail`, `Run.retry` and so on.
+        run: the execution's stepper.
         retries: the execution's own setting, for steps that have none.
         rollback: whether a failure runs the compensations.
         timeout: seconds for the whole execution.
@@ -80,8 +81,8 @@ class Machine:
     """
 
     def __init__(
-        self, run: Run, *, retries: int | Retry | None = None, rollback: bool = True, timeout: float | None = None,
-        utc_offset: Callable[[Run], float] = lambda _: 0.0,
+        self, run: Stepper, *, retries: int | Retry | None = None, rollback: bool = True, timeout: float | None = None,
+        utc_offset: Callable[[Stepper], float] = lambda _: 0.0,
     ) -> None:  # fmt: skip
         self.run = run
         self.utc_offset = utc_offset

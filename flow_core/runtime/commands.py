@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from flow_core.core.handler import Handler
-from flow_core.core.run import Intent, Run
+from flow_core.core.run import Intent
 from flow_core.core.scheduler import Scheduler
+from flow_core.core.stepper import Stepper
 from flow_core.core.task import Activity, StepTask
 from flow_core.engine import events as e
 from flow_core.engine.machine import Machine
@@ -167,20 +168,22 @@ class CommandRunner(Handler):
 
     def step_succeeded(self, run: Execution, step: int) -> None:
         """A step with a policy succeeded."""
-        if run.machine is not None:
+        if Stepper(run).machine is not None:
             self.feed(run, e.StepSucceeded(step))
 
     def step_failed(self, run: Execution, step: int, error: BaseException) -> None:
         """An attempt raised."""
+        stepper = Stepper(run)
         self._report(error, run, step, Activity.ACTIVITY_ATTEMPT)
-        if run.trace is not None:
-            run.trace.failed(step, error)
-        before = run.attempt(step)
+        if stepper.trace is not None:
+            stepper.trace.failed(step, error)
+        before = stepper.attempt(step)
         self.feed(run, e.AttemptRaised(step, error, self.environment.random.random()))
-        self.retries += run.attempt(step) != before
+        self.retries += stepper.attempt(step) != before
 
     def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
         """A fallback or a compensation is over; a fallback's output has to be one that can be kept."""
+        stepper = Stepper(run)
         if ok and activity == FALLBACK:
             try:
                 self.commit.check_output(run, step, value)
@@ -188,8 +191,8 @@ class CommandRunner(Handler):
                 ok, value = False, error
         if not ok:
             self._report(value, run, step, activity)
-        if run.trace is not None:
-            run.trace.activity_ended(step, activity, None if ok else value)
+        if stepper.trace is not None:
+            stepper.trace.activity_ended(step, activity, None if ok else value)
         self.feed(run, e.ActivityEnded(step, activity, ok, value))
 
     def settled(self, run: Execution) -> None:
@@ -198,14 +201,15 @@ class CommandRunner(Handler):
 
     def ended(self, run: Execution) -> None:
         """The execution is over."""
-        if run.events is not None:
+        if Stepper(run).events is not None:
             self.changed(run)
         self._ended()
 
     def changed(self, run: Execution) -> None:
         """A watched run went on."""
-        if run.events is not None:
-            for event in run.events:
+        stepper = Stepper(run)
+        if stepper.events is not None:
+            for event in stepper.events:
                 event.set()
 
     def submit(self, task: StepTask, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -229,7 +233,7 @@ class CommandRunner(Handler):
         shown = ", ".join(f"{name}={value}" for name, value in limits.items() if value is not None)
         error = StepTimeout(
             f"step {policy.step.id!r} of flow {run.plan.flow!r} took longer than allowed ({shown} s)",
-            flow=run.plan.flow, execution=run.id, step=policy.step.id, attempt=run.attempt(step),
+            flow=run.plan.flow, execution=run.id, step=policy.step.id, attempt=Stepper(run).attempt(step),
         )  # fmt: skip
         error.__cause__ = cause
         return error
@@ -242,27 +246,29 @@ class CommandRunner(Handler):
         offset = self.commit.utc_offset
         return float(self.scheduler.ahead) if offset is None else offset
 
-    def utc_offset_of(self, run: Run) -> float:
+    def utc_offset_of(self, stepper: Stepper) -> float:
         """UTC seconds minus loop seconds, for the times of an execution's facts.
 
         In this process it stays the same for all of them, so that they are in order. With a store it is that of now:
         what goes on after a crash compares these times with those of another process.
         """
         offset = self.commit.utc_offset
-        return history_of(run).utc_offset if offset is None else offset
+        return history_of(stepper.run).utc_offset if offset is None else offset
 
     def machine_of(self, run: Execution) -> Machine:
         """The machine of an execution, made when it is first needed."""
-        machine: Machine | None = run.machine
+        stepper = Stepper(run)
+        machine: Machine | None = stepper.machine
         if machine is None:
             options, offset = run.options, self.utc_offset_of
             if options is None:
-                machine = Machine(run, utc_offset=offset)
+                machine = Machine(stepper, utc_offset=offset)
             else:
                 machine = Machine(
-                    run, retries=options.retries, rollback=options.rollback, timeout=options.timeout, utc_offset=offset
-                )
-            run.machine = machine
+                    stepper, retries=options.retries, rollback=options.rollback, timeout=options.timeout,
+                    utc_offset=offset,
+                )  # fmt: skip
+            stepper.machine = machine
         return machine
 
     def begin(self, run: Execution) -> None:
@@ -271,7 +277,7 @@ class CommandRunner(Handler):
 
     def feed(self, run: Execution, event: e.Event) -> None:
         """Hand an event to the machine, unless the execution's end is certain: then there is nothing to decide."""
-        if not (run.over or run.ending):
+        if not (run.over or Stepper(run).ending):
             self.commit.decided(self, run, self.machine_of(run).handle(event, self.scheduler.time))
 
     async def recorded(self, run: Execution) -> None:
@@ -301,13 +307,14 @@ class CommandRunner(Handler):
 
     def drop(self, run: Execution, error: BaseException) -> None:
         """End an execution here and now, without a record: it never began, or others go on with it."""
+        stepper = Stepper(run)
         if run.over:
             return
-        run.ask(Intent.INTENT_ABORT)
-        run.abandon_all(Status.STOPPED)
+        stepper.ask(Intent.INTENT_ABORT)
+        stepper.abandon_all(Status.STOPPED)
         for task in self.scheduler.cancel_tasks(run):
             self._let_go(task)
-        machine: Machine | None = run.machine
+        machine: Machine | None = stepper.machine
         for timer in [] if machine is None else [*machine.timers]:
             self._cancel_timer(run, timer)
         self.scheduler.finish(run, Status.STOPPED, error)
@@ -366,22 +373,23 @@ class CommandRunner(Handler):
     def deadline(self, run: Execution, step: int, activity: int) -> float | None:
         """The earliest deadline that holds for what a step does now, loop time: of the attempt, of all attempts, of the
         execution, and of the step that waits for this execution."""
+        stepper = Stepper(run)
         earliest = inf
         attempt = activity == ATTEMPT  # the step's own limits are those of its attempts
         if attempt:
             policy = run.plan.policies.get(step)
             if policy is not None and policy.timeout is not None:
-                started = run.times(step)[0]
+                started = stepper.times(step)[0]
                 if started is not None:
                     earliest = started + policy.timeout
-        machine: Machine | None = run.machine
+        machine: Machine | None = stepper.machine
         if machine is not None:
             timers = machine.timers
             earliest = min(earliest, timers.get(EXECUTION, inf))
             if attempt:
                 earliest = min(earliest, timers.get((TOTAL, step), inf))
-        if run.caller is not None:
-            callers = run.caller.deadline
+        if stepper.caller is not None:
+            callers = stepper.caller.deadline
             if callers is not None:
                 earliest = min(earliest, callers)
         return None if earliest == inf else earliest
@@ -408,10 +416,11 @@ class CommandRunner(Handler):
 
     def _report(self, error: BaseException, run: Execution, step: int, activity: int) -> None:
         """Log an exception that escaped a step, and tell the error handler. Neither can do harm."""
-        if isinstance(error, CancelledError) and run.intent in (Intent.INTENT_ABORT, Intent.INTENT_STOP):
+        stepper = Stepper(run)
+        if isinstance(error, CancelledError) and stepper.intent in (Intent.INTENT_ABORT, Intent.INTENT_STOP):
             return  # it did as it was told
         item = run.plan.items[step]
-        extra = {"flow": run.plan.flow, "execution": run.id, "step": item.id, "attempt": run.attempt(step)}
+        extra = {"flow": run.plan.flow, "execution": run.id, "step": item.id, "attempt": stepper.attempt(step)}
         log.debug("step %s of flow %s raised %s", item.id, run.plan.flow, type(error).__name__, extra=extra)
         handler = self.options.error_handler
         if handler is not None:

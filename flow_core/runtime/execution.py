@@ -1,7 +1,7 @@
 """`Execution`: the handle of one execution.
 
 Lives here: what a caller can ask of it and wait for. Does not live here: its state (`core.Run`, of which this is the
-public face) and what follows from a request (``engine/execution.py``).
+public face), moving it (`core.Stepper`), and what follows from a request (``engine/machine.py``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, Protocol
 
 from flow_core.core.run import Run
+from flow_core.core.stepper import Stepper
 from flow_core.engine import events as e
 from flow_core.engine.machine import Machine
 from flow_core.errors import IllegalMove
@@ -42,9 +43,7 @@ class Execution(Run):
     Made by ``execute``; every method may be called at any time, ids and statuses also from other threads.
     """
 
-    __slots__ = ("__weakref__", "own_steps")
-    #: Encoded steps of a durable execution without a registered flow; unset for others.
-    own_steps: bytes | None
+    __slots__ = ("__weakref__",)
 
     # --- what it is ----------------------------------------------------------------------------------------------
 
@@ -61,13 +60,7 @@ class Execution(Run):
     @property
     def status(self) -> Status:
         """Status of the execution."""
-        return Status(self.status_number)
-
-    @property
-    def error(self) -> BaseException | None:
-        """What decided its end, None while it runs or when it succeeded."""
-        failure: BaseException | None = self.failure
-        return failure
+        return Status(self._status_number)
 
     @property
     def response(self) -> Any:
@@ -78,13 +71,13 @@ class Execution(Run):
         output = self.options.output if self.options is not None else None
         if output is not None:
             for writer in reversed(self.plan.writers(output)):
-                if self.has_output(writer):
-                    return self.output(writer)
+                if self._has_output(writer):
+                    return self._output(writer)
             return None
         sinks = self.plan.sinks
         if len(sinks) == 1:
-            return self.output(sinks[0])
-        return {self.plan.items[sink].output_name: self.output(sink) for sink in sinks if self.has_output(sink)}
+            return self._output(sinks[0])
+        return {self.plan.items[sink].output_name: self._output(sink) for sink in sinks if self._has_output(sink)}
 
     def result(self, step: str) -> bytes:
         """Output of a step as bytes.
@@ -94,27 +87,27 @@ class Execution(Run):
             IllegalMove: the step has not succeeded; the message says what it is.
         """
         index = self.plan.index(step)
-        if not self.has_output(index):
+        if not self._has_output(index):
             raise IllegalMove(
                 f"step {step!r} of execution {self.id} has no output: it is {self.step_status_of(step).name}",
                 flow=self.flow, execution=self, step=step,
             )  # fmt: skip
-        return encode_value(self.output(index), f"output of step {step!r}")
+        return encode_value(self._output(index), f"output of step {step!r}")
 
     def step_status_of(self, step: str) -> Status:
         """Status of a step. Raises `UnknownStep`."""
-        return Status(self.step_status(self.plan.index(step)))
+        return Status(Stepper(self).step_status(self.plan.index(step)))
 
     @property
     def recovered(self) -> tuple[str, ...]:
         """Ids of the steps whose fallback's output became theirs."""
-        machine: Machine | None = self.machine
+        machine: Machine | None = Stepper(self).machine
         return () if machine is None else tuple(self.plan.items[i].id for i in sorted(machine.recovered))
 
     @property
     def errors(self) -> dict[str, BaseException]:
         """Last error of each step that failed at least once, and of compensations as ``step.compensation``."""
-        machine: Machine | None = self.machine
+        machine: Machine | None = Stepper(self).machine
         if machine is None:
             return {}
         items = self.plan.items
@@ -128,7 +121,7 @@ class Execution(Run):
     # --- waiting -------------------------------------------------------------------------------------------------
 
     def __await__(self) -> Generator[Any, None, Any]:
-        waiter = self.scheduler.waiter(self)
+        waiter = self._scheduler.waiter(self)
         if waiter is not None:
             yield from waiter
         return self.outcome()
@@ -137,20 +130,20 @@ class Execution(Run):
         """The result value of an execution that is over; raises what decided its end when it did not succeed."""
         if not self.over:
             raise IllegalMove(f"execution {self.id} is not over: it is {self.status.name}", execution=self)
-        if self.failure is not None:
-            raise self.failure
+        if self.error is not None:
+            raise self.error
         return self.response
 
     async def wait(self) -> Status:
         """Wait for the end, however it comes, and return the status. Cancelling the wait leaves the execution alone."""
-        waiter = self.scheduler.waiter(self)
+        waiter = self._scheduler.waiter(self)
         if waiter is not None:
             await waiter
         return self.status
 
     def when_over(self, callback: Callable[[Execution], None]) -> None:
         """Call back with this execution once it is over; at once when it is. For thousands without a task each."""
-        waiter = self.scheduler.waiter(self)
+        waiter = self._scheduler.waiter(self)
         if waiter is None:
             callback(self)
         else:
@@ -179,16 +172,16 @@ class Execution(Run):
 
     def listen(self) -> asyncio.Event:
         """An event that is set whenever it went on, until `unlisten`."""
-        changed = asyncio.Event()
-        if self.events is None:
-            self.events = set()
-            self.watch()
-        self.events.add(changed)
+        changed, stepper = asyncio.Event(), Stepper(self)
+        if stepper.events is None:
+            stepper.events = set()
+            stepper.watched = True
+        stepper.events.add(changed)
         return changed
 
     def unlisten(self, changed: asyncio.Event) -> None:
         """Undo `listen`."""
-        self.events.discard(changed)
+        Stepper(self).events.discard(changed)
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -236,7 +229,7 @@ class Execution(Run):
 
     @property
     def _controls(self) -> Controls:
-        controls: Controls = self.scheduler.handler
+        controls: Controls = self._scheduler.handler
         return controls
 
     def __repr__(self) -> str:

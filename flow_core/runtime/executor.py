@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self, Unpack
 from flow_core.core.plan import Plan
 from flow_core.core.scheduler import Scheduler
 from flow_core.core.status_table import StatusTable
+from flow_core.core.stepper import Stepper
 from flow_core.engine import events as e
 from flow_core.engine.adhoc import own_plan
 from flow_core.engine.bindings import Bindings
@@ -399,7 +400,7 @@ class Executor:
             await self._session.launch(run, getattr(old, "own_steps", None), fork.recalled)
             return run
         for index, value in fork.recalled:
-            run.recall(index, value)
+            Stepper(run).recall(index, value)
         self._launcher.launch(run)
         return run
 

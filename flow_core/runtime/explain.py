@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from flow_core.core.stepper import Stepper
 from flow_core.engine.machine import Machine
 from flow_core.engine.timers import EXECUTION, RETRY
 from flow_core.model.explanation import Explanation, Reason
@@ -59,7 +60,7 @@ def explain(run: Execution, trouble: StoreError | None = None, waits_for: WaitsF
 
 
 def _of_execution(run: Execution) -> list[Reason]:
-    machine: Machine | None = run.machine
+    machine: Machine | None = Stepper(run).machine
     if run.over:
         return [Reason(None, "over", "it is over" + (f": {run.error}" if run.error else ""))]
     reasons: list[Reason] = []
@@ -79,13 +80,13 @@ def _left(run: Execution, machine: Machine, timer: tuple[str, int]) -> float | N
     if timer in machine.frozen:
         return machine.frozen[timer]
     at = machine.timers.get(timer)
-    return None if at is None else max(0.0, at - run.scheduler.time)
+    return None if at is None else max(0.0, at - Stepper(run).scheduler.time)
 
 
 def _of_steps(run: Execution, waits_for: WaitsFor | None) -> list[Reason]:
     reasons: list[Reason] = []
-    ready = set(run.ready_steps)
-    for index, number in enumerate(run.statuses()):
+    ready = set(Stepper(run).ready_steps)
+    for index, number in enumerate(Stepper(run).statuses()):
         if len(reasons) >= MOST_REASONS:
             break
         if number == Status.RUNNING:
@@ -100,35 +101,39 @@ def _running(run: Execution, index: int, waits_for: WaitsFor | None) -> Reason:
     whom = None if waits_for is None else waits_for(run.id, step)
     if whom is not None:
         return Reason(step, "owner", f"step {step!r} waits for {whom}")
-    started = run.times(index)[0]
-    since = 0.0 if started is None else run.scheduler.time - started
-    return Reason(step, "running", f"step {step!r} has been running for {since:.3g} s (attempt {run.attempt(index)})")
+    started = Stepper(run).times(index)[0]
+    since = 0.0 if started is None else Stepper(run).scheduler.time - started
+    return Reason(
+        step, "running", f"step {step!r} has been running for {since:.3g} s (attempt {Stepper(run).attempt(index)})"
+    )
 
 
 def _pending(run: Execution, index: int, ready: bool) -> Reason:
     step = run.plan.items[index].id
-    machine: Machine | None = run.machine
+    machine: Machine | None = Stepper(run).machine
     if machine is not None:
         left = _left(run, machine, (RETRY, index))
         if left is not None:
             error = machine.errors.get(index)
-            text = f"step {step!r} is retried in {left:.3g} s, attempt {run.attempt(index)}, after {error!r}"
+            text = f"step {step!r} is retried in {left:.3g} s, attempt {Stepper(run).attempt(index)}, after {error!r}"
             return Reason(step, "retry", text, seconds=left)
     if ready:
-        scheduler = run.scheduler
+        scheduler = Stepper(run).scheduler
         if run.status is Status.PAUSED:
             return Reason(step, "paused", f"step {step!r} is ready, but the execution is paused")
         if scheduler.running >= scheduler.slots.limit:
             return Reason(
                 step, "limit", f"step {step!r} is ready; the executor runs {scheduler.running} steps, its limit"
             )
-        if run.counts[1] >= run.limit:
-            return Reason(step, "limit", f"step {step!r} is ready; the execution runs {run.limit} steps, its limit")
+        if run.counts[1] >= Stepper(run).limit:
+            return Reason(
+                step, "limit", f"step {step!r} is ready; the execution runs {Stepper(run).limit} steps, its limit"
+            )
         return Reason(step, "turn", f"step {step!r} is ready and starts in the next turn of the loop")
     waits = tuple(
         run.plan.items[p].id
         for p in run.plan.graph.predecessors(index)
-        if run.step_status(p) in (Status.PENDING, Status.RUNNING)
+        if Stepper(run).step_status(p) in (Status.PENDING, Status.RUNNING)
     )
     shown = ", ".join(map(repr, waits[:5])) + (f" and {len(waits) - 5} more" if len(waits) > 5 else "")
     return Reason(step, "predecessor", f"step {step!r} waits for {shown}", waits_for=waits)

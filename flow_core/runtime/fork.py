@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from flow_core.core.plan import Plan
+from flow_core.core.stepper import Stepper
 from flow_core.errors import IllegalMove, InvalidOption, MissingInput
 from flow_core.model.status import Status
 from flow_core.runtime.durable.stored_execution import StoredExecution
@@ -52,7 +53,7 @@ def _outputs(old: Execution | StoredExecution, plan: Plan) -> dict[int, Any]:
     """Index of each step that has an output -> the output."""
     if isinstance(old, StoredExecution):
         return {i: old.value(item.id) for i, item in enumerate(plan.items) if old.has_output(item.id)}
-    return {i: old.output(i) for i in range(len(plan)) if old.has_output(i)}
+    return {i: Stepper(old).output(i) for i in range(len(plan)) if Stepper(old).has_output(i)}
 
 
 def _check_recorded(old: Execution | StoredExecution, plan: Plan, first: int, outputs: dict[int, Any]) -> None:

@@ -7,6 +7,7 @@ Lives here: where the records of a living execution come from. Does not live her
 from __future__ import annotations
 
 from flow_core.core.run import Run
+from flow_core.core.stepper import Stepper
 from flow_core.model.projection import Projection
 from flow_core.model.records import (
     AttemptFailed,
@@ -46,9 +47,10 @@ class History:
 
 def history_of(run: Run) -> History:
     """What is kept of an execution, made when it is first needed."""
-    history: History | None = run.past
+    stepper = Stepper(run)
+    history: History | None = stepper.past
     if history is None:
-        history = run.past = History(run.scheduler.handler.utc_offset)
+        history = stepper.past = History(stepper.scheduler.handler.utc_offset)
     return history
 
 
@@ -67,14 +69,15 @@ def transitions_of(run: Run) -> list[Transition]:
 
 def _records(run: Run) -> list[Record]:
     """What a store would have of an execution, without ids and values, and what follows for steps that never began."""
+    stepper = Stepper(run)
     history, plan = history_of(run), run.plan
     offset, kept = history.utc_offset, history.records
     failed = {(record.step, record.attempt): record for record in kept if isinstance(record, AttemptFailed)}
-    began, over = run.span
+    began, over = stepper.span
     records: list[Record] = [ExecutionStarted("", plan.flow, plan.revision, b"", time_utc=began + offset), *kept]
     for index in plan.graph.order():  # steps of one batch have one time, and this order
-        step, attempt, status = plan.items[index].id, run.attempt(index), run.step_status(index)
-        started, ended = run.times(index)
+        step, attempt, status = plan.items[index].id, stepper.attempt(index), stepper.step_status(index)
+        started, ended = stepper.times(index)
         at = 0.0 if started is None else started + offset
         if status == Status.RUNNING and at:
             records.append(StepStarted("", step, attempt, at))
@@ -84,5 +87,5 @@ def _records(run: Run) -> list[Record]:
                 at = 0.0  # it ended between two attempts: that was the start of the one before
             records.append(StepEnded("", step, attempt, status, None, None, False, False, at, ended + offset))
     if run.over:
-        records.append(ExecutionEnded("", run.status_number, None, over + offset))
+        records.append(ExecutionEnded("", stepper.status_number, None, over + offset))
     return records

@@ -7,6 +7,7 @@ from typing import Any
 
 from flow_core.core.plan import Plan
 from flow_core.core.scheduler import Scheduler
+from flow_core.core.stepper import Stepper
 from flow_core.engine import events as e
 from flow_core.engine.compiler import check_start
 from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions
@@ -46,15 +47,17 @@ class Launcher:
         run: Execution = self._scheduler.prepare(
             plan, request, options, options.concurrency or 0, options.priority, depth
         )
-        run.name = options.id
+        Stepper(run).name = options.id
         if caller is not None:
-            run.caller, run.parent = caller, caller.run
+            stepper = Stepper(run)
+            stepper.caller, stepper.parent = caller, caller.run
         return run
 
     def launch(self, run: Execution) -> None:
         """Drive an execution that was prepared as far as it goes without waiting."""
+        stepper = Stepper(run)
         try:
-            if run.name is not None and not run.durable:
+            if stepper.name is not None and not stepper.durable:
                 self._registry.remember(run)
             if run.options.timeout is not None:
                 self._runner.begin(run)
@@ -62,7 +65,7 @@ class Launcher:
         except BaseException as error:
             if not run.over:
                 self._runner.feed(run, e.AbortAsked(reason="not started: no memory"))
-            elif run.failure is not error:  # a step raised SystemExit; else the scheduler broke it off
+            elif run.error is not error:  # a step raised SystemExit; else the scheduler broke it off
                 raise
             self._registry.forget(run)  # no memory: it ended here, and its id is free
             raise
@@ -94,16 +97,17 @@ async def finish(run: Execution) -> None:
     """
     if not run.over:
         try:
-            await run.scheduler.waiter(run)
+            await Stepper(run).scheduler.waiter(run)
         except CancelledError:
             abandon(run)
             raise
-    if run.failure is not None:
-        raise run.failure
+    if run.error is not None:
+        raise run.error
 
 
 def abandon(run: Execution) -> None:
     """A caller was cancelled while it waited for an execution: abort it, unless others asked for it, too."""
-    run.others -= 1
-    if run.others < 0:
-        run.scheduler.handler.feed(run, e.AbortAsked(reason="cancelled by its caller"))
+    stepper = Stepper(run)
+    stepper.others -= 1
+    if stepper.others < 0:
+        stepper.scheduler.handler.feed(run, e.AbortAsked(reason="cancelled by its caller"))

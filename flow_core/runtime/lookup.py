@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from flow_core.core.stepper import Stepper
 from flow_core.errors import Conflict, ExecutionConflict, FlowError, IllegalMove, InvalidOption, UnknownExecution
 from flow_core.model.backoff import Backoff
 from flow_core.model.records import ExecutionInfo, Page
@@ -140,10 +141,10 @@ class Lookup:
         scheduler = self._registry.scheduler
         if scheduler is None:
             return Page([], None)
-        found = sorted(scheduler.runs_known(), key=lambda run: run.id_words, reverse=True)
+        found = sorted(scheduler.runs_known(), key=lambda run: Stepper(run).id_words, reverse=True)
         if cursor is not None:
-            after = words_of(cursor) or self.here(None, cursor).id_words
-            found = [run for run in found if run.id_words < after]
+            after = words_of(cursor) or Stepper(self.here(None, cursor)).id_words
+            found = [run for run in found if Stepper(run).id_words < after]
         infos = (_info(run, scheduler.ahead) for run in found if flow in (None, run.flow))
         chosen = [one for one in infos if status in (None, one.status) and (since is None or one.time_utc >= since)][
             : limit + 1
@@ -159,7 +160,7 @@ def _check_flow(flow: str | None, id: str, found: str) -> None:
 
 def _info(run: Any, ahead: float) -> ExecutionInfo:
     """One line about an execution that lives in this process. ``ahead``: UTC seconds minus loop seconds."""
-    began, over = run.span
+    began, over = Stepper(run).span
     parent = None if run.parent is None else run.parent.id
     ended = over + ahead if run.over else None
     return ExecutionInfo(run.id, run.flow, run.revision, run.status, parent, began + ahead, ended, 0, 0)

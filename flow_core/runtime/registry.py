@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from flow_core.core.plan import Plan
 from flow_core.core.scheduler import Scheduler
+from flow_core.core.stepper import Stepper
 from flow_core.errors import ExecutionConflict
 from flow_core.model.ids import check_id
 from flow_core.model.payload import encode_outcome
@@ -64,30 +65,32 @@ class Registry:
             raise ExecutionConflict(
                 f"execution {id!r} exists, with {what}", fix="use another id", flow=plan.flow, execution=known
             )
+        stepper = Stepper(known)
         if caller is None:
-            known.others += 1
-        elif known.caller is None:  # a child that was recovered on its own
-            known.parent, known.caller = caller.run, caller
+            stepper.others += 1
+        elif stepper.caller is None:  # a child that was recovered on its own
+            stepper.parent, stepper.caller = caller.run, caller
         return known
 
     def remember(self, run: Execution) -> None:
         """Find an execution by the id that it was given."""
-        self.named[run.name] = run
+        self.named[Stepper(run).name] = run
 
     def forget(self, run: Execution) -> None:
         """The id that an execution was given is free again."""
-        if self.named.get(run.name) is run:
-            del self.named[run.name]
+        stepper = Stepper(run)
+        if self.named.get(stepper.name) is run:
+            del self.named[stepper.name]
 
 
 def was_dropped(run: Execution) -> bool:
     """Whether an execution has ended here only, without a record: others go on with it."""
-    return run.durable and run.over and run.status is Status.STOPPED
+    return Stepper(run).durable and run.over and run.status is Status.STOPPED
 
 
 def _is_same(known: Execution, request: object) -> bool:
     """Whether an execution has this request. One from a store has what JSON made of it: lists for tuples."""
-    if known.durable and not isinstance(request, bytes):
+    if Stepper(known).durable and not isinstance(request, bytes):
         return encode_outcome(known.request) == encode_outcome(request)
     same: bool = known.request == request
     return same

@@ -10,6 +10,7 @@ from asyncio import AbstractEventLoop, CancelledError, Task
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from flow_core.core.stepper import Stepper
 from flow_core.model.status import Status
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ __all__ = ["all_at_rest", "post_guard"]
 
 def _at_rest(run: Execution) -> bool:
     """Whether nothing of an execution will happen by itself: it is over, or paused with nothing under way."""
-    return run.over or (run.status is Status.PAUSED and not run.busy and run.held == run.holds == 0)
+    stepper = Stepper(run)
+    return run.over or (run.status is Status.PAUSED and not stepper.busy and stepper.held == stepper.holds == 0)
 
 
 async def all_at_rest(known: Callable[[], list[Execution]]) -> None:

@@ -16,6 +16,7 @@ except ImportError as missing:
     raise ImportError("tracing needs the SDK of OpenTelemetry: pip install 'flow-core[otel]'") from missing
 
 from flow_core import Execution, Status
+from flow_core.core.stepper import Stepper
 from flow_core.model.records import ErrorRecord
 from flow_core.telemetry.spans import Event, StepNotes, TracedAttempt, TraceIdentity, identity, parent_context
 
@@ -40,9 +41,10 @@ class ExecutionSpans:
     def __init__(
         self, start: Callable[..., Span], run: Execution, facts: TraceIdentity, notes: Mapping[int, StepNotes]
     ) -> None:
+        stepper = Stepper(run)
         self._start, self._run, self._facts, self._notes = start, run, facts, notes
-        self._ahead = round(run.scheduler.ahead * 1e9)
-        self._began, self._ended = map(self._utc, run.span)
+        self._ahead = round(stepper.scheduler.ahead * 1e9)
+        self._began, self._ended = map(self._utc, stepper.span)
         self._identity = identity(run)
         self._errors, self._recovered = run.errors, frozenset(run.recovered)
         self._inside = parent_context(facts.span)
@@ -65,20 +67,20 @@ class ExecutionSpans:
         for at, index, what, error in activities:
             self._add(whole, Event(self._utc(at), what, {"flow.step": run.plan.items[index].id}, error))
         if run.status is not Status.SUCCESS:
-            if run.failure is not None:
-                self._add(whole, Event(self._ended, "exception", {}, run.failure))
-            whole.set_status(StatusCode.ERROR, _reason(run.status, run.failure))
+            if run.error is not None:
+                self._add(whole, Event(self._ended, "exception", {}, run.error))
+            whole.set_status(StatusCode.ERROR, _reason(run.status, run.error))
         whole.end(self._ended)
 
     def _step(self, index: int, notes: StepNotes) -> None:
         """The span of one step; none when it never started."""
         run = self._run
-        last, ended = run.times(index)
+        last, ended = Stepper(run).times(index)
         attempts = sorted(notes.attempts, key=_number) if notes.attempts else ()
         began = attempts[0].began if attempts else last
         if began is None or ended is None:
             return
-        step, status, number = run.plan.items[index], run.step_status(index), run.attempt(index)
+        step, status, number = run.plan.items[index], Stepper(run).step_status(index), Stepper(run).attempt(index)
         attributes = {
             **notes.attributes, **self._identity, "flow.step": step.id, "flow.attempt": number,
             "flow.operation": str(step.operation), "flow.status": Status(status).name,

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+from flow_core.core.stepper import Stepper
 from flow_core.telemetry.making import ExecutionSpans
 from flow_core.telemetry.spans import Trace, TraceIdentity, identity, parent_context
 
@@ -153,7 +154,7 @@ class FlowTracer:
     def ended(self, run: Execution) -> None:
         """An execution is over: its spans are made in a later turn of the loop."""
         if self.closed:
-            run.trace.close()
+            Stepper(run).trace.close()
             return
         self._pending.append(run)
         if len(self._pending) > MOST_PENDING and not self._working:
@@ -199,9 +200,9 @@ class FlowTracer:
         self._making = None
 
     def _spans(self, run: Execution) -> Iterator[None]:
-        noted: Trace = run.trace
+        noted: Trace = Stepper(run).trace
         facts, notes, activities = noted.facts(), noted.notes, noted.activities
         noted.close()
-        elsewhere = run.durable and run.status is Status.STOPPED  # whoever goes on with it makes the spans
+        elsewhere = Stepper(run).durable and run.status is Status.STOPPED  # whoever goes on with it makes the spans
         if facts is not None and facts.sampled.decision.is_recording() and not elsewhere:
             yield from ExecutionSpans(self.start, run, facts, notes).make(activities)

@@ -35,6 +35,7 @@ except ImportError as missing:
     raise ImportError("tracing needs the SDK of OpenTelemetry: pip install 'flow-core[otel]'") from missing
 
 from flow_core import Execution
+from flow_core.core.stepper import Stepper
 from flow_core.core.task import Activity
 from flow_core.model.records import AttemptFailed, Compensated, ErrorRecord, Record
 from flow_core.model.trace_context import TRACEPARENT, TRACESTATE
@@ -150,14 +151,14 @@ class Trace:
         """Note a failed attempt."""
         run = self._run
         if run is not None:
-            began, now = run.times(step)[0], run.scheduler.time
-            self._attempt(step, TracedAttempt(run.attempt(step), now if began is None else began, now, error))
+            began, now = Stepper(run).times(step)[0], Stepper(run).scheduler.time
+            self._attempt(step, TracedAttempt(Stepper(run).attempt(step), now if began is None else began, now, error))
 
     def activity_ended(self, step: int, activity: int, error: BaseException | None) -> None:
         """Note the end of a fallback or a compensation."""
         if self._run is not None:
             kind = "fallback" if activity == Activity.ACTIVITY_FALLBACK else "compensation"
-            self.activities.append((self._run.scheduler.time, step, kind, error))
+            self.activities.append((Stepper(self._run).scheduler.time, step, kind, error))
 
     def recall(self, records: Sequence[Record], ahead: float) -> None:
         """Note what failed before the execution came here."""
@@ -199,7 +200,8 @@ class Trace:
 
     def _derive(self, run: Execution) -> TraceIdentity:
         # In memory an id that a caller chose may come again with another execution; the generated one never does.
-        key = run.id if run.durable else "{:016x}{:016x}".format(*run.id_words)
+        stepper = Stepper(run)
+        key = run.id if stepper.durable else "{:016x}{:016x}".format(*stepper.id_words)
         digest = sha256(key.encode()).digest()
         parent = self._parent(run)
         if parent is None:
@@ -215,7 +217,7 @@ class Trace:
 
     def _parent(self, run: Execution) -> SpanContext | None:
         # The context of a durable execution has the span that was current at its start, wherever it goes on.
-        if self._current.is_valid and not run.durable:
+        if self._current.is_valid and not Stepper(run).durable:
             return self._current
         given = run.options.context if run.options is not None else {}
         carrier = {name: given[name] for name in (TRACEPARENT, TRACESTATE) if isinstance(given.get(name), str)}

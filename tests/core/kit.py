@@ -18,6 +18,7 @@ from flow_core.core.plan import Flag, Kind, Plan
 from flow_core.core.run import Run
 from flow_core.core.scheduler import Scheduler
 from flow_core.core.status_table import StatusTable
+from flow_core.core.stepper import Stepper
 from flow_core.model.operation import LocalOperation
 from flow_core.model.status import Status
 from flow_core.model.step import Step
@@ -30,9 +31,12 @@ Main = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 class Held(Run):
-    """A run that weak references can watch."""
+    """A run that weak references can watch, and that shows its outputs."""
 
     __slots__ = ("__weakref__",)
+
+    def output(self, index: int) -> Any:
+        return self._output(index)
 
 
 async def echo(value: Any) -> Any:
@@ -111,7 +115,7 @@ class World(Handler):
 
     def step_failed(self, run: Run, index: int, error: BaseException) -> None:
         self.failed.append((index, error))
-        run.fail(index)
+        Stepper(run).fail(index)
 
     def step_started(self, run: Run, index: int) -> None:
         self.heard.append(("started", index))
@@ -145,7 +149,7 @@ class World(Handler):
             self.scheduler.post_outcome(task, False, error)
 
     def settled(self, run: Run) -> None:
-        if run.status_number not in (Status.SUCCESS, Status.FAILURE):
+        if Stepper(run).status_number not in (Status.SUCCESS, Status.FAILURE):
             failed = run.counts[3] > 0
             error = self.failed[0][1] if failed and self.failed else None
             self.scheduler.finish(run, Status.FAILURE if failed else Status.SUCCESS, error)
@@ -160,7 +164,7 @@ class World(Handler):
         waiter = self.scheduler.waiter(run)
         if waiter is not None:
             await waiter
-        run.check()
+        Stepper(run).check()
         return run
 
     async def run(self, plan: Plan, request: Any = None, **more: Any) -> Run:
@@ -173,7 +177,7 @@ class World(Handler):
         run = await self.run(line(function), request)
         if self.failed:
             raise self.failed[0][1]
-        return run.output(0)
+        return Stepper(run).output(0)
 
 
 def in_a_step(run: Main, function: Callable[[Any], Any], request: Any = None) -> Any:

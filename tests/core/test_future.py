@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flow_core.core.future import EndFuture
+from flow_core.core.stepper import Stepper
 from flow_core.model.status import Status
 from tests.aio import run, run_virtual
 from tests.core.kit import World, echo, fan, line, turns
@@ -62,7 +63,7 @@ def test_what_ends_in_a_task_is_told_in_the_next_turn() -> None:
         execution, waiter = await waiting(world, Door())
         task = asyncio.ensure_future(_note(waiter, order, "caller"))
         await turns()
-        execution.abandon_all(Status.STOPPED)
+        Stepper(execution).abandon_all(Status.STOPPED)
         world.scheduler.finish(execution, Status.STOPPED)
         order.append("who ended it")  # a task is current: another one can't go on inside of it
         await task

@@ -13,6 +13,7 @@ import pytest
 from flow_core.core.graph import Graph
 from flow_core.core.plan import Kind, Plan, Source
 from flow_core.core.run import Run
+from flow_core.core.stepper import Stepper
 from flow_core.errors import UnknownStep
 from flow_core.model.operation import LocalOperation
 from flow_core.model.options import OperationOptions
@@ -107,15 +108,15 @@ def test_configured_mappings() -> None:
     told = {"source": Source.FROM_MAPPING, "mapping": (("left", 0), ("whole", -1), ("given", "outside"))}
     plan = plan_of(functions, {"c": "ab"}, {"c": told})
     run = Run(plan, "request")
-    run.recall(0, "A")
-    run.recall(1, "B")
+    Stepper(run).recall(0, "A")
+    Stepper(run).recall(1, "B")
     run_inputs: Any = {"left": "A", "whole": "request"}
     plan.configure(2, call=echo, kind=Kind.KIND_COROUTINE, source=Source.FROM_MAPPING, mapping=told["mapping"][:2])
-    assert run.input(2) == run_inputs and plan.mappings[2] == told["mapping"][:2]
+    assert Stepper(run).input(2) == run_inputs and plan.mappings[2] == told["mapping"][:2]
 
 
 def test_predecessors_without_an_output_are_left_out() -> None:
     plan = plan_of(dict.fromkeys("abc", echo), {"c": "ab"})
     run = Run(plan)
-    run.recall(0, "A")
-    assert run.input(2) == {"a": "A"}
+    Stepper(run).recall(0, "A")
+    assert Stepper(run).input(2) == {"a": "A"}

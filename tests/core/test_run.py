@@ -1,4 +1,4 @@
-"""Run: an execution stepped by hand, its invariants checked after every move.
+"""Run and Stepper: an execution stepped by hand, its invariants checked after every move.
 
 Lives here: moves of steps, joins, what a failure brings about, random walks against the order of the graph, outputs and
 the garbage collector. Does not live here: calling anything (``test_scheduler.py``).
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from flow_core.core.plan import Flag, Join, Plan
 from flow_core.core.run import Run
 from flow_core.core.status_table import StatusTable
+from flow_core.core.stepper import Stepper
 from flow_core.errors import InternalError, MissingInput
 from flow_core.model.status import Status
 from tests.core.kit import Held, echo, fan, line, plan_of
@@ -36,13 +37,17 @@ def diamond(**configured: Any) -> Plan:
     return plan_of(dict.fromkeys("abcd", echo), {"b": "a", "c": "a", "d": "bc"}, configured)
 
 
-def statuses(run: Run) -> list[Status]:
+def stepped(plan: Plan, request: object = None) -> Stepper:
+    return Stepper(Run(plan, request))
+
+
+def statuses(run: Stepper) -> list[Status]:
     run.check()
     return [Status(number) for number in run.statuses()]
 
 
 def test_a_line_from_end_to_end() -> None:
-    run = Run(line(echo, echo, echo), "request")
+    run = stepped(line(echo, echo, echo), "request")
     for wanted in range(3):
         assert run.ready_steps == [wanted] and not run.finished
         assert run.input(wanted) == ("request" if wanted == 0 else wanted - 1)
@@ -56,7 +61,7 @@ def test_a_line_from_end_to_end() -> None:
 
 
 def test_a_diamond_joins_once() -> None:
-    run = Run(diamond())
+    run = stepped(diamond())
     run.succeed(run.take(), "a")
     b, c = run.take(), run.take()
     assert {b, c} == {1, 2} and run.take() is None
@@ -71,7 +76,7 @@ def test_a_diamond_joins_once() -> None:
 
 
 def test_a_failure_skips_what_needs_it() -> None:
-    run = Run(diamond())
+    run = stepped(diamond())
     run.succeed(run.take())
     assert run.take() == 1
     run.fail(1)
@@ -82,7 +87,7 @@ def test_a_failure_skips_what_needs_it() -> None:
 
 
 def test_a_failure_that_is_allowed_counts_as_an_end() -> None:
-    run = Run(diamond(b={"flags": Flag.FLAG_ALLOW_FAIL}))
+    run = stepped(diamond(b={"flags": Flag.FLAG_ALLOW_FAIL}))
     run.succeed(run.take())
     run.fail(run.take())
     assert statuses(run) == [SUCCESS, FAILURE, PENDING, PENDING]
@@ -93,7 +98,7 @@ def test_a_failure_that_is_allowed_counts_as_an_end() -> None:
 
 
 def test_any_starts_with_the_first_and_only_once() -> None:
-    run = Run(diamond(d={"join": Join.JOIN_ANY}))
+    run = stepped(diamond(d={"join": Join.JOIN_ANY}))
     run.succeed(run.take())
     b, c = run.take(), run.take()
     run.succeed(b)
@@ -107,7 +112,7 @@ def test_any_starts_with_the_first_and_only_once() -> None:
 
 @pytest.mark.parametrize("join", [Join.JOIN_ANY, Join.JOIN_DONE])
 def test_any_and_done_when_one_fails(join: Join) -> None:
-    run = Run(diamond(d={"join": join}))
+    run = stepped(diamond(d={"join": join}))
     run.succeed(run.take())
     run.fail(run.take())
     assert statuses(run)[3] == PENDING
@@ -120,7 +125,7 @@ def test_any_and_done_when_one_fails(join: Join) -> None:
 
 @pytest.mark.parametrize(("join", "end"), [(Join.JOIN_ANY, SKIPPED), (Join.JOIN_DONE, PENDING)])
 def test_any_and_done_when_all_fail(join: Join, end: Status) -> None:
-    run = Run(diamond(d={"join": join}))
+    run = stepped(diamond(d={"join": join}))
     run.succeed(run.take())
     run.fail(run.take())
     run.fail(run.take())
@@ -129,20 +134,20 @@ def test_any_and_done_when_all_fail(join: Join, end: Status) -> None:
 
 
 def test_skipping_reaches_all_descendants_of_a_long_line() -> None:
-    run = Run(line(*[echo] * 50_000))
+    run = stepped(line(*[echo] * 50_000))
     run.fail(run.take())
     assert run.finished and run.counts == (50_000, 0, 0, 1, 49_999)
     run.check()
 
 
 def test_skip_by_a_condition() -> None:
-    run = Run(line(echo, echo))
+    run = stepped(line(echo, echo))
     run.skip(0)
     assert statuses(run) == [SKIPPED, SKIPPED] and run.finished and run.take() is None
 
 
 def test_a_retry_counts_attempts_and_waits_to_be_queued() -> None:
-    run = Run(line(echo, echo))
+    run = stepped(line(echo, echo))
     for attempt in (1, 2, 3):
         assert run.take() == 0 and run.attempt(0) == attempt
         run.retry(0)
@@ -155,7 +160,7 @@ def test_a_retry_counts_attempts_and_waits_to_be_queued() -> None:
 
 
 def test_queueing_more_than_there_are_steps_is_refused() -> None:
-    run = Run(line(echo))
+    run = stepped(line(echo))
     with pytest.raises(InternalError, match="queued twice"):
         run.requeue(0)
 
@@ -163,7 +168,7 @@ def test_queueing_more_than_there_are_steps_is_refused() -> None:
 def test_failing_fast_skips_what_has_not_started() -> None:
     functions = dict.fromkeys("abcde", echo)
     plan = plan_of(functions, {"b": "a", "c": "b", "e": "c"}, {"e": {"join": Join.JOIN_DONE}})
-    run = Run(plan)
+    run = stepped(plan)
     assert [run.take(), run.take()] == [0, 3]
     run.fail(0)
     run.fail_fast()
@@ -176,7 +181,7 @@ def test_failing_fast_skips_what_has_not_started() -> None:
 
 
 def test_failing_fast_leaves_a_step_that_waits_for_its_retry() -> None:
-    run = Run(fan(2, echo))
+    run = stepped(fan(2, echo))
     run.take(), run.take()
     run.retry(0)
     run.fail(1)
@@ -187,7 +192,7 @@ def test_failing_fast_leaves_a_step_that_waits_for_its_retry() -> None:
 
 
 def test_recall_counts_as_success() -> None:
-    run = Run(diamond())
+    run = stepped(diamond())
     run.recall(0, "A")
     run.recall(1, "B")
     run.check()
@@ -197,7 +202,7 @@ def test_recall_counts_as_success() -> None:
 
 
 def test_abandon_one_and_all() -> None:
-    run = Run(diamond())
+    run = stepped(diamond())
     run.succeed(run.take())
     run.take()
     run.abandon(1, Status.ABORTED)
@@ -210,7 +215,7 @@ def test_abandon_one_and_all() -> None:
 
 
 def test_moves_that_are_refused() -> None:
-    run = Run(line(echo, echo))
+    run = stepped(line(echo, echo))
     for move, index in ((run.succeed, 0), (run.fail, 1), (run.retry, 0)):
         with pytest.raises(ValueError, match="not RUNNING"):
             move(index)
@@ -231,7 +236,7 @@ def test_a_refused_success_keeps_no_reference() -> None:
     class Output:
         pass
 
-    run, output = Run(line(echo)), Output()
+    run, output = stepped(line(echo)), Output()
     dead = weakref.ref(output)
     with pytest.raises(ValueError, match="not RUNNING"):
         run.succeed(0, output)
@@ -241,7 +246,7 @@ def test_a_refused_success_keeps_no_reference() -> None:
 
 
 def test_times_and_status_of_the_execution() -> None:
-    run = Run(line(echo))
+    run = stepped(line(echo))
     assert run.times(0) == (None, None) and run.status_number == PENDING
     for status in (RUNNING, Status.PAUSED, FAILURE, SUCCESS, SKIPPED):
         before = run.status_number
@@ -257,7 +262,7 @@ def test_times_and_status_of_the_execution() -> None:
 
 
 def test_no_steps_at_all() -> None:
-    run = Run(plan_of({}))
+    run = stepped(plan_of({}))
     assert run.finished and run.take() is None and run.statuses() == b"" and run.counts == (0, 0, 0, 0, 0)
     run.check()
 
@@ -265,7 +270,7 @@ def test_no_steps_at_all() -> None:
 def test_missing_outside_input() -> None:
     plan = plan_of({"a": echo}, None, {"a": {"source": -4, "mapping": "elsewhere"}})
     with pytest.raises(MissingInput, match="elsewhere"):
-        Run(plan).input(0)
+        stepped(plan).input(0)
 
 
 def test_prepared_twice_is_refused() -> None:
@@ -306,7 +311,7 @@ def test_random_walks_keep_every_invariant(dag: Any, data: st.DataObject) -> Non
         {names[v]: [names[u] for u in before[v]] for v in range(n)},
         {names[v]: {"join": joins[v], "flags": Flag.FLAG_ALLOW_FAIL * allowed[v]} for v in range(n)},
     )
-    run, running, waiting = Run(plan), [], []
+    run, running, waiting = stepped(plan), [], []
     while not run.finished:
         now = statuses(run)
         moves = ["take"] * bool(run.ready_steps) + ["end"] * bool(running) + ["requeue"] * bool(waiting)
@@ -333,10 +338,11 @@ def test_random_walks_keep_every_invariant(dag: Any, data: st.DataObject) -> Non
 
 def test_an_output_that_refers_back_is_collected() -> None:
     run = Held(line(echo, echo))
-    run.succeed(run.take(), [run, {"again": run}])
+    stepper = Stepper(run)
+    stepper.succeed(stepper.take(), [run, {"again": run}])
     dead = weakref.ref(run)
     assert gc.is_tracked(run)
-    del run
+    del run, stepper
     gc.collect()
     assert dead() is None
 
@@ -345,7 +351,7 @@ def test_outputs_die_with_the_run_and_not_before() -> None:
     class Output:
         pass
 
-    run = Run(line(echo, echo))
+    run = stepped(line(echo, echo))
     run.succeed(run.take(), Output())
     dead = weakref.ref(run.output(0))
     gc.collect()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from flow_core.core.plan import Flag, Kind
+from flow_core.core.stepper import Stepper
 from flow_core.core.task import Activity
 from flow_core.errors import InternalError, QueueFull
 from flow_core.model.status import Status
@@ -30,10 +31,10 @@ def test_plain_steps_are_over_when_start_returns() -> None:
     async def main() -> None:
         world = World()
         run = world.scheduler.start(line(echo, echo), "x")
-        assert run.over and run.output(1) == "x" and run.status_number == Status.SUCCESS
+        assert run.over and Stepper(run).output(1) == "x" and Stepper(run).status_number == Status.SUCCESS
         assert world.scheduler.waiter(run) is None and world.heard == [("ended",)]
         assert world.scheduler.live == world.scheduler.running == 0 and len(world.table) == 1
-        run.check()
+        Stepper(run).check()
 
     on_loop(main())
 
@@ -43,9 +44,13 @@ def test_prepared_is_not_started_and_launch_starts_it() -> None:
         world = World()
         run = world.scheduler.prepare(line(echo), "x", depth=3, limit=7)
         await turns()
-        assert run.status_number == Status.PENDING and (run.depth, run.limit) == (3, 7) and world.scheduler.live == 1
+        assert (
+            Stepper(run).status_number == Status.PENDING
+            and (Stepper(run).depth, Stepper(run).limit) == (3, 7)
+            and world.scheduler.live == 1
+        )
         world.scheduler.launch(run)
-        assert run.over and run.output(0) == "x"
+        assert run.over and Stepper(run).output(0) == "x"
 
     on_loop(main())
 
@@ -54,7 +59,7 @@ def test_lookup_finds_known_runs_only() -> None:
     async def main() -> None:
         world = World()
         run = world.scheduler.start(line(echo), None)
-        high, low = run.id_words
+        high, low = Stepper(run).id_words
         slot, generation = (low >> 32) & 0xFFFFFF, (high & 0xFFF) | ((low >> 56 & 0x3F) << 12)
         assert world.scheduler.lookup(slot, generation) is run and world.scheduler.runs_known() == [run]
         assert world.scheduler.lookup(slot, generation + 1) is None
@@ -116,11 +121,11 @@ def test_pause_abort_and_going_on() -> None:
             return value
 
         run = world.scheduler.start(line(step, echo), 1)
-        run.ask(1)
+        Stepper(run).ask(1)
         gate.set()
         await turns()
-        assert run.counts == (2, 0, 1, 0, 0) and run.ready_steps == [1] and not run.busy
-        run.ask(0)
+        assert run.counts == (2, 0, 1, 0, 0) and Stepper(run).ready_steps == [1] and not Stepper(run).busy
+        Stepper(run).ask(0)
         world.scheduler.go_on(run)
         assert (await world.finished(run)).output(1) == 1
 
@@ -161,8 +166,8 @@ def test_arities_conditions_policies_and_operations() -> None:
             },
         )
         run = await world.run(plan, 5)
-        assert [run.output(v) for v in range(7)] == ["none", ((1, 0), 5), b"5!", None, None, 5, 5]
-        assert [Status(run.step_status(v)).name for v in (3, 4)] == ["FAILURE", "SKIPPED"]
+        assert [Stepper(run).output(v) for v in range(7)] == ["none", ((1, 0), 5), b"5!", None, None, 5, 5]
+        assert [Status(Stepper(run).step_status(v)).name for v in (3, 4)] == ["FAILURE", "SKIPPED"]
         assert "returned str, not bytes" in str(world.failed[0][1])
         assert world.heard[:2] == [("started", 6), ("succeeded", 6)]
 
@@ -202,10 +207,10 @@ def test_activities_run_beside_the_steps() -> None:
         policy = SimpleNamespace(call_of=lambda activity: (Kind.KIND_COROUTINE, 1, undo))
         run = world.scheduler.prepare(line(echo, policy=policy), None)
         world.scheduler.start_activity(run, 0, Activity.ACTIVITY_COMPENSATION, 3)
-        assert run.busy and world.scheduler.running == 1
+        assert Stepper(run).busy and world.scheduler.running == 1
         await turns()
         assert ("activity", 0, Activity.ACTIVITY_COMPENSATION, True, "undone 3") in world.heard
-        assert not run.busy and world.scheduler.running == 0
+        assert not Stepper(run).busy and world.scheduler.running == 0
 
     on_loop(main())
 
@@ -223,7 +228,7 @@ def test_thread_steps_and_their_errors() -> None:
     async def main() -> None:
         world = World()
         run = await world.run(plan_of({"work": work, "broken": broken}), 4)
-        assert run.output(0) == (4, False) and run.counts == (2, 0, 1, 1, 0)
+        assert Stepper(run).output(0) == (4, False) and run.counts == (2, 0, 1, 1, 0)
         assert [(v, repr(error)) for v, error in world.failed] == [(1, "KeyError('thread')")]
         for thread in world.threads:
             thread.join()
@@ -241,7 +246,7 @@ def test_a_thread_past_its_deadline_is_left_at_once() -> None:
         assert task.detached
         world.perform(task, function, arguments)
         await turns()
-        assert world.scheduler.counters.value("late_outcomes") == 1 and not run.has_output(0)
+        assert world.scheduler.counters.value("late_outcomes") == 1 and not Stepper(run).has_output(0)
 
     run_virtual(main())
 
@@ -254,11 +259,11 @@ def test_detach_goes_on_without_a_task_once() -> None:
         tasks = world.scheduler.cancel_tasks(run)
         assert [task.get_coro() for task in tasks] == [None, None] and world.scheduler.running == 2
         assert world.scheduler.detach(tasks[0]) and not world.scheduler.detach(tasks[0])
-        assert world.scheduler.running == 1 and run.busy
+        assert world.scheduler.running == 1 and Stepper(run).busy
         for submitted in world.submitted:
             world.perform(*submitted)
         await turns()
-        assert world.scheduler.running == 0 and not run.busy
+        assert world.scheduler.running == 0 and not Stepper(run).busy
         assert run.counts[2] == 1 and world.scheduler.counters.value("late_outcomes") == 1
 
     on_loop(main())

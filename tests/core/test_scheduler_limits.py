@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from flow_core.core.plan import Flag, Kind
+from flow_core.core.stepper import Stepper
 from tests.aio import run_virtual
 from tests.core.kit import World, echo, fan, line, timed, turns
 
@@ -140,7 +141,7 @@ def test_a_step_that_swallows_its_cancellation_is_left_behind() -> None:
         assert world.scheduler.counters.value("late_outcomes") == 0 and world.scheduler.running == 0
         gate.set()
         await turns()
-        assert world.scheduler.counters.value("late_outcomes") == 1 and not run.has_output(0)
+        assert world.scheduler.counters.value("late_outcomes") == 1 and not Stepper(run).has_output(0)
         assert world.scheduler.running == 0
 
     run_virtual(main())

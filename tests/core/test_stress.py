@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from flow_core import Execution, Executor, Flow, Step
+from flow_core.core.stepper import Stepper
 from flow_core.core.task import StepTask
 from flow_core.engine.machine import Machine
 from flow_core.errors import FlowError
@@ -67,11 +68,11 @@ def test_a_storm_through_the_scheduler(seed: int) -> None:
             victim = chance.choice(runs)
             what = chance.randrange(6)
             if what == 0 and not victim.over:
-                victim.abandon_all(Status.ABORTED)
+                Stepper(victim).abandon_all(Status.ABORTED)
                 world.scheduler.cancel_tasks(victim)
                 world.scheduler.go_on(victim)
             elif what == 1 and not victim.over:
-                victim.abandon_all(Status.STOPPED)
+                Stepper(victim).abandon_all(Status.STOPPED)
                 world.scheduler.finish(victim, Status.STOPPED)
             elif what == 2:
                 world.scheduler.expire(victim, 0)
@@ -79,11 +80,11 @@ def test_a_storm_through_the_scheduler(seed: int) -> None:
                 tasks = world.scheduler.cancel_tasks(victim)
                 while tasks:
                     if chance.random() < 0.5 and world.scheduler.detach(tasks[-1]) and not victim.over:
-                        victim.abandon(tasks[-1].index, Status.ABORTED)
+                        Stepper(victim).abandon(tasks[-1].index, Status.ABORTED)
                     tasks.pop()
                 world.scheduler.go_on(victim)
             await turns(chance.randrange(3))
-            victim.check()
+            Stepper(victim).check()
         for run in runs:
             await world.finished(run)
         await asyncio.sleep(100)
@@ -192,7 +193,7 @@ def test_a_storm_through_the_flow(seed: int) -> None:  # noqa: C901 - a storm
             await asyncio.sleep(1)
         await asyncio.gather(*askers, return_exceptions=True)
         for handle in handles:
-            handle.check()
+            Stepper(handle).check()
         await asyncio.sleep(100)
         counted(scheduler)
         await flow.stop()

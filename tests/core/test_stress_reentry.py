@@ -15,6 +15,7 @@ import pytest
 
 from flow_core.core.plan import Flag, Kind
 from flow_core.core.run import Intent, Run
+from flow_core.core.stepper import Stepper
 from flow_core.core.task import Activity, StepTask
 from flow_core.model.status import Status
 from tests.aio import run as on_loop
@@ -88,15 +89,15 @@ def test_a_handler_that_raises_ends_the_execution(at: str, error: BaseException,
     world.at, world.error = at, error
     world.scheduler.runs.keep = 10
     plan = line(step, echo, flags=Flag.FLAG_POLICY, policy=SimpleNamespace())
-    loop.call_soon(lambda: world.scheduler.start(plan, 1).watch())
+    loop.call_soon(lambda: setattr(Stepper(world.scheduler.start(plan, 1)), "watched", True))
     for _ in range(5):
         try:
             loop.run_until_complete(turns(5))
         except KeyboardInterrupt:
             pass
     (found,) = world.scheduler.runs_known()
-    assert found.over and found.finished and not found.busy
-    found.check()
+    assert found.over and Stepper(found).finished and not Stepper(found).busy
+    Stepper(found).check()
     settled(world)
     world.at = ""
     assert loop.run_until_complete(world.run(line(echo), 7)).output(0) == 7
@@ -124,7 +125,7 @@ def test_a_step_after_a_compensation_is_an_attempt_again() -> None:
         await world.finished(held)
         world.heard.clear()
         run = await world.run(line(pause), 3)
-        assert run.output(0) == 3 and not [each for each in world.heard if each[0] == "activity"]
+        assert Stepper(run).output(0) == 3 and not [each for each in world.heard if each[0] == "activity"]
         settled(world)
 
     on_loop(main())
@@ -142,7 +143,7 @@ def test_a_thread_that_ends_twice_frees_one_slot() -> None:
             await world.finished(run)
             world.scheduler.post_outcome(task, False, OSError())
             await turns()
-            assert run.output(0) == (1, 2)
+            assert Stepper(run).output(0) == (1, 2)
             settled(world)
         assert world.scheduler.counters.snapshot()["late_outcomes"] == 2 + 3
 
@@ -212,7 +213,7 @@ def test_a_future_that_can_not_be_cancelled_is_left() -> None:
         run = world.scheduler.start(fan(3, step), 4)
         tasks = world.scheduler.cancel_tasks(run)
         assert len(tasks) == len(told) == 3 and all(world.scheduler.detach(task) for task in tasks)
-        run.abandon_all(Status.ABORTED)
+        Stepper(run).abandon_all(Status.ABORTED)
         world.scheduler.finish(run, Status.ABORTED)
         settled(world)
 
@@ -253,12 +254,12 @@ def test_finishing_drops_what_is_under_way() -> None:
     async def main() -> None:
         world = World()
         run = world.scheduler.start(fan(3, pause, **timed(60.0)), 1)
-        assert run.busy and len(world.scheduler.turns.timers) == 3
+        assert Stepper(run).busy and len(world.scheduler.turns.timers) == 3
         world.scheduler.finish(run, Status.ABORTED)
         assert world.scheduler.running == 0 and len(world.scheduler.turns.timers) == 0
         await turns()
         settled(world)
-        assert not run.busy and world.scheduler.counters.snapshot()["late_outcomes"] == 3
+        assert not Stepper(run).busy and world.scheduler.counters.snapshot()["late_outcomes"] == 3
 
     run_virtual(main())
 
@@ -271,8 +272,8 @@ def test_a_step_that_aborts_its_execution_is_cancelled_when_it_waits() -> None:
 
         async def step(run: Any) -> Any:
             (found,) = world.scheduler.runs_known()
-            found.ask(Intent.INTENT_ABORT)
-            found.abandon_all(Status.ABORTED)
+            Stepper(found).ask(Intent.INTENT_ABORT)
+            Stepper(found).abandon_all(Status.ABORTED)
             try:
                 await asyncio.sleep(3600)
             except asyncio.CancelledError:
@@ -281,7 +282,7 @@ def test_a_step_that_aborts_its_execution_is_cancelled_when_it_waits() -> None:
 
         run = world.scheduler.start(line(step), 1)
         await turns()
-        assert seen == [1] and not run.busy
+        assert seen == [1] and not Stepper(run).busy
         world.scheduler.cancel_tasks(run)
         if not run.over:
             world.scheduler.finish(run, Status.ABORTED)

@@ -13,6 +13,7 @@ import pytest
 from flow_core.core.graph import Graph
 from flow_core.core.plan import Kind, Plan
 from flow_core.core.run import Run
+from flow_core.core.stepper import Stepper
 from flow_core.errors import InternalError
 from flow_core.model.status import Status
 from flow_core.model.step import Step
@@ -52,15 +53,15 @@ def test_runs_of_others_are_refused() -> None:
 def test_numbers_that_mean_nothing_are_refused() -> None:
     run = Run(line(echo), 1)
     with pytest.raises(ValueError, match="not 99"):
-        run.abandon(0, 99)
+        Stepper(run).abandon(0, 99)
     with pytest.raises(ValueError, match="to 99"):
-        run.move(99)
+        Stepper(run).move(99)
     with pytest.raises(InternalError):
-        run.requeue(0)
+        Stepper(run).requeue(0)
     empty = Run.__new__(Run)
-    empty.check()
-    empty.abandon_all(Status.ABORTED)
-    assert empty.ready_steps == []
+    Stepper(empty).check()
+    Stepper(empty).abandon_all(Status.ABORTED)
+    assert Stepper(empty).ready_steps == []
     plan = Plan(Graph(1, [], []), (Step("a", echo),))
     for told in ({"arity": 3}, {"source": 1}, {"source": -5}, {"join": 7}):
         with pytest.raises(ValueError, match="is none"):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from flow_core import Retry, Status, Step, StepContext
+from flow_core.core.stepper import Stepper
 from flow_core.errors import (
     ExecutionAborted,
     ExecutionTimeout,
@@ -219,8 +220,8 @@ def test_the_options_hold_after_a_restart():
         found = flow.executor.find("f", "x")
         for name in ("step", "inputs", "context", "priority", "retries", "rollback", "concurrency", "output"):
             assert getattr(found.options, name) == getattr(before, name), name
-        assert (found.attempt(found.plan.index("b")), seen, undone) == (3, {"who": "me"}, [])
-        assert (found.response, found.limit) == ({"n": 1}, 1)
+        assert (Stepper(found).attempt(found.plan.index("b")), seen, undone) == (3, {"who": "me"}, [])
+        assert (found.response, Stepper(found).limit) == ({"n": 1}, 1)
         await flow.stop()
 
     play(main())

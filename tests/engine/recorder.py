@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flow_core.core.run import Intent
+from flow_core.core.run import Intent, Run
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
 from flow_core.engine.machine import Machine
@@ -18,7 +18,7 @@ from flow_core.engine.replay import Replayed, replay
 from flow_core.model.payload import encode_outcome
 from flow_core.model.records import ErrorRecord, ExecutionEnded, ExecutionStarted, Record, StepEnded, StepStarted
 from flow_core.model.status import Status
-from tests.engine.script import RecordingRun, Script
+from tests.engine.script import RecordingStepper, Script
 
 __all__ = ["AHEAD", "Recorded", "error_of"]
 
@@ -122,7 +122,7 @@ class Recorded(Script):
         other.now = (self.utc if count is None else records[-1].time_utc) + down - other.ahead
         other.timers, other.attempts, other.activities, other.begun = {}, {}, {}, {}
         other.told, other.zombies, other.started, other.inputs, other.end = [], [], [], {}, None
-        other.run = RecordingRun(self.plan, b"")
+        other.run = RecordingStepper(Run(self.plan, b""))
         other.run.backdate(max(0.0, records[0].time_utc - other.ahead))
         other.machine = Machine(other.run, utc_offset=lambda _: other.ahead, **self.options)
         other.replayed = replay(other.machine, other.records, other.now, other.utc)

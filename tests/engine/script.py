@@ -19,6 +19,7 @@ from typing import Any
 
 from flow_core.core.plan import Plan
 from flow_core.core.run import Intent, Run
+from flow_core.core.stepper import Stepper
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
 from flow_core.engine.bindings import Bindings
@@ -28,7 +29,7 @@ from flow_core.errors import StepTimeout
 from flow_core.model.status import MOVES, TERMINAL, Status
 from flow_core.model.step import Step
 
-__all__ = ["FALLBACK", "UNDO", "RecordingRun", "Script", "bindings_of", "moves_seen", "plan_of", "work"]
+__all__ = ["FALLBACK", "UNDO", "RecordingStepper", "Script", "bindings_of", "moves_seen", "plan_of", "work"]
 
 FALLBACK, UNDO = "fallback", "undo"
 _NUMBERS = {FALLBACK: Activity.ACTIVITY_FALLBACK, UNDO: Activity.ACTIVITY_COMPENSATION}
@@ -57,8 +58,8 @@ def plan_of(steps: Sequence[Step], start: str | None = None, bindings: Bindings 
     return definition.plan(bindings or Bindings(), start)
 
 
-class RecordingRun(Run):
-    """A run that refuses illegal moves of its steps, and keeps the legal ones."""
+class RecordingStepper(Stepper):
+    """A stepper that refuses illegal moves of its steps, and keeps the legal ones."""
 
     def _move(self, method: Callable[..., Any], *arguments: Any) -> Any:
         before = self.statuses()
@@ -113,7 +114,7 @@ class Script:
         bindings: Bindings | None = None, **machine: Any,
     ) -> None:  # fmt: skip
         self.plan = steps if isinstance(steps, Plan) else plan_of(steps, bindings=bindings)
-        self.run = RecordingRun(self.plan, request)
+        self.run = RecordingStepper(Run(self.plan, request))
         self.machine = Machine(self.run, **machine)
         self.slots, self.random, self.now = slots, random, 0.0
         #: Timers as floor 2 holds them -> when they ring.

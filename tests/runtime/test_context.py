@@ -9,6 +9,7 @@ import pytest
 
 import flow_core
 from flow_core import Execution, Executor, Flow, FlowExecuteOperation, Operation, Retry, Status, Step, StepContext
+from flow_core.core.stepper import Stepper
 from flow_core.errors import ExecutionAborted, InvalidOption, LimitExceeded, StepFailed, UnknownFlow
 from flow_core.model.ids import MAX_NESTING
 from flow_core.pubsub.memory import MemoryPubSubClient
@@ -181,8 +182,8 @@ def test_a_child_has_its_own_id_and_a_link_to_its_parent() -> None:
             parent = await flow.execute("parent", [1])
             (child,) = await handles(flow, "child")
             assert parent.response == b"[1]"  # bytes, as from any operation
-            assert child.parent is parent and child.depth == 1 and child.id != parent.id
-            assert contexts[0].execution == child.id and parent.parent is None and parent.depth == 0
+            assert child.parent is parent and Stepper(child).depth == 1 and child.id != parent.id
+            assert contexts[0].execution == child.id and parent.parent is None and Stepper(parent).depth == 0
 
     run_virtual(main())
 

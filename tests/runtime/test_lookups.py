@@ -13,6 +13,7 @@ import pytest
 
 import flow_core
 from flow_core import Execution, Executor, Flow, Retry, Status, Step
+from flow_core.core.stepper import Stepper
 from flow_core.errors import InvalidOption, StepFailed, UnknownExecution, UnknownStep
 from flow_core.model.records import Page
 from tests.aio import run_virtual
@@ -196,7 +197,7 @@ def test_a_hundred_thousand_executions_leave_no_more_than_keep() -> None:
             ours = [
                 one
                 for one in gc.get_objects()
-                if isinstance(one, Execution) and one.scheduler is flow.executor.scheduler
+                if isinstance(one, Execution) and Stepper(one).scheduler is flow.executor.scheduler
             ]
             assert len(ours) <= 101
             assert flow.executor.statistics().executions_ended == 100_000

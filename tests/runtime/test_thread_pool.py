@@ -12,6 +12,7 @@ import pytest
 
 import flow_core
 from flow_core import Executor, Flow, Retry, Status, Step, StepContext
+from flow_core.core.stepper import Stepper
 from flow_core.errors import StepFailed, StepTimeout
 from tests.runtime.kit import echo
 
@@ -28,7 +29,7 @@ def test_sync_callables_run_in_threads_of_the_pool_and_give_values() -> None:
 
             await flow.create_steps("f", [Step("a", where), Step("b", lambda pair: pair[1] + 1, after="a")])
             execution = await flow.execute("f", 1)
-            assert execution.output(0)[0].startswith("flow-core") and execution.response == 2
+            assert Stepper(execution).output(0)[0].startswith("flow-core") and execution.response == 2
 
     flow_core.run(main())
 
@@ -96,7 +97,7 @@ def test_a_base_exception_in_a_thread_fails_the_execution_and_nothing_else(error
                 await handle.wait()
             except (SystemExit, KeyboardInterrupt):
                 pass  # these go on to the loop, as from any callback
-            assert handle.status is Status.FAILURE and handle.attempt(0) == 1
+            assert handle.status is Status.FAILURE and Stepper(handle).attempt(0) == 1
 
     with contextlib.suppress(SystemExit, KeyboardInterrupt):
         flow_core.run(main())

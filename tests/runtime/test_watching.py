@@ -12,6 +12,7 @@ import pytest
 
 import flow_core
 from flow_core import Execution, Executor, Flow, Retry, Status, Step
+from flow_core.core.stepper import Stepper
 from flow_core.errors import InvalidOption, StepFailed
 from flow_core.rpc.memory import MemoryRpcClient
 from tests.aio import run, run_virtual
@@ -94,10 +95,10 @@ def test_a_watcher_that_leaves_is_forgotten() -> None:
             handle = await flow.execute("f", 1, async_=True)
             watcher = asyncio.ensure_future(moves_of(handle))
             await turns()
-            assert handle.events and len(handle.events) == 1
+            assert Stepper(handle).events and len(Stepper(handle).events) == 1
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
-            assert handle.events == set()
+            assert Stepper(handle).events == set()
             gate.open()
             await handle
 

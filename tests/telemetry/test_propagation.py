@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, Samp
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState, get_current_span, use_span
 
 from flow_core import ClientCallOperation, ClientPublishOperation, Flow, Step, run
+from flow_core.core.stepper import Stepper
 from flow_core.pubsub import MemoryPubSubClient
 from flow_core.rpc import MemoryRpcClient
 from flow_core.rpc.grpc import GrpcRpcClient
@@ -158,7 +159,7 @@ def test_ids_follow_from_the_execution_and_are_never_the_same_for_two():
             stop = trace(flow, spans.provider)
             await flow.create_steps("f", [Step("a", echo), Step("b", echo)])
             for _ in range(50):
-                (await flow.execute("f", id="again")).own_steps = None  # and forgotten
+                Stepper(await flow.execute("f", id="again")).own_steps = None  # and forgotten
                 await flow.execute("f")
             stop()
 

@@ -16,6 +16,7 @@ from opentelemetry.trace import NoOpTracerProvider, StatusCode
 
 import flow_core.telemetry.otel as otel_module
 from flow_core import ClientCallOperation, Execution, Executor, Flow, Step
+from flow_core.core.stepper import Stepper
 from flow_core.errors import InvalidOption
 from flow_core.rpc import MemoryRpcClient
 from flow_core.telemetry import trace
@@ -31,12 +32,13 @@ def test_off_means_that_nothing_of_it_is_there(pytestconfig):
     script = """
 import sys
 from flow_core import Flow, Step, run
+from flow_core.core.stepper import Stepper
 
 async def main():
     async with Flow() as flow:
         await flow.create_step("f", Step("a", lambda value: value))
         execution = await flow.execute("f")
-        assert execution.trace is None and execution.scheduler.tracer is None
+        assert Stepper(execution).trace is None and Stepper(execution).scheduler.tracer is None
 
 run(main())
 print(*[name for name in sys.modules if name.split(".")[0] in ("opentelemetry", "prometheus_client")])
@@ -101,8 +103,8 @@ def test_it_begins_and_ends_between_executions():
             stop()
             gate.set()
             await asyncio.gather(early, late)
-            assert early.trace is None and flow.executor.scheduler.tracer is None
-            assert (await flow.execute("f")).trace is None
+            assert Stepper(early).trace is None and flow.executor.scheduler.tracer is None
+            assert Stepper(await flow.execute("f")).trace is None
             await asyncio.sleep(1)
             assert spans.names == ["f", "f/a"]
             trace(flow, spans.provider)()  # and again
@@ -172,7 +174,7 @@ def test_thousands_of_executions_leave_nothing_behind():
     def alive(flow: Flow) -> int:
         """Executions of this flow: other tests may have left some that a cycle or an error holds."""
         scheduler = flow.executor.scheduler
-        return sum(isinstance(one, Execution) and one.scheduler is scheduler for one in gc.get_objects())
+        return sum(isinstance(one, Execution) and Stepper(one).scheduler is scheduler for one in gc.get_objects())
 
     async def main() -> None:
         spans, counting = Spans(), Counting()

@@ -11,6 +11,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from flow_core.core.stepper import Stepper
 from flow_core.engine.failures import text_of
 from flow_core.errors import FlowError, PayloadError, StoreCorrupt
 from flow_core.model.options import DEFAULT_EXECUTE_OPTIONS, ExecuteOptions, Retry
@@ -69,15 +70,16 @@ class Recorder:
         Raises:
             PayloadError: its request, inputs or context can't be written.
         """
+        stepper = Stepper(run)
         request, json = encode_outcome(run.request, f"request of flow {run.flow!r}")
-        options = write_options(run.options, json, run.depth, steps)
+        options = write_options(run.options, json, stepper.depth, steps)
         parent = None if run.parent is None else run.parent.id
-        at = run.span[0] + self.ahead
+        at = stepper.span[0] + self.ahead
         return ExecutionStarted(run.id, run.flow, run.revision, request, options, parent, at)
 
     def announced(self, run: Execution, step: int, now: float) -> StepStarted:
         """A step is about to start, or has."""
-        return StepStarted(run.id, run.plan.items[step].id, run.attempt(step), now + self.ahead)
+        return StepStarted(run.id, run.plan.items[step].id, Stepper(run).attempt(step), now + self.ahead)
 
     def skipped(self, run: Execution, step: int, now: float) -> StepEnded:
         """A condition said no."""
@@ -91,7 +93,7 @@ class Recorder:
     def recalled(self, run: Execution, step: int, value: Any) -> StepEnded:
         """A step's output is taken over from another execution. Raises `PayloadError`."""
         output, json = encode_outcome(value)
-        at = run.span[0] + self.ahead
+        at = Stepper(run).span[0] + self.ahead
         return StepEnded(run.id, run.plan.items[step].id, 1, SUCCESS, output, None, False, json, at, at)
 
     def stored(self, run: Execution, fact: Fact) -> Record:

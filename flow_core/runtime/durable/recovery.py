@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from flow_core.core.stepper import Stepper
 from flow_core.engine import events as e
 from flow_core.engine.machine import Machine, Phase
 from flow_core.engine.replay import replay
@@ -146,11 +147,11 @@ class Recovery:
         if parent in self.waiting:
             return False
         above = self._registry.known(parent)
-        if run.over or run.caller is not None:  # its parent has found it
+        if run.over or Stepper(run).caller is not None:  # its parent has found it
             del self._children[run]
             return False
         if above is not None:
-            machine: Machine | None = above.machine
+            machine: Machine | None = Stepper(above).machine
             gone = machine is not None and machine.phase in GONE and machine.verdict[0] is not Status.SUCCESS
         else:
             ends = [record for record in await self._store.load(parent) if isinstance(record, ExecutionEnded)]
@@ -201,14 +202,15 @@ class Recovery:
         if info.recoveries >= runner.options.max_recoveries and Projection(records).pause is None:
             records = [*records, Paused(info.execution, POISON.format(info.recoveries), utc)]
         run = self._launcher.prepare(plan, decode_outcome(start.request, json), options, depth=depth)
-        run.name, run.durable, run.own_steps = info.execution, True, steps
+        stepper = Stepper(run)
+        stepper.name, stepper.durable, stepper.own_steps = info.execution, True, steps
         try:
             machine = runner.machine_of(run)
-            run.backdate(max(0.0, start.time_utc - ahead))
+            stepper.backdate(max(0.0, start.time_utc - ahead))
             for record in records:
                 keep(run, record)
-            if run.trace is not None:
-                run.trace.recall(records, ahead)
+            if stepper.trace is not None:
+                stepper.trace.recall(records, ahead)
             replayed = replay(machine, records, now, utc)
         except BaseException as error:
             runner.drop(run, error)
@@ -216,7 +218,7 @@ class Recovery:
         if records[-1] is not waiting.records[-1]:  # type: ignore[index]
             self._writes.journal.write(records[-1])
         if replayed.plain:
-            run.machine = None  # its way is the short one again
+            stepper.machine = None  # its way is the short one again
         del self.waiting[info.execution]
         self._registry.remember(run)
         if info.recoveries:
@@ -239,7 +241,7 @@ class Recovery:
 
     def read_again(self, run: Execution, recoveries: int = 0) -> None:
         """Take an execution up anew, from what the store has of it."""
-        began = run.span[0] + self._writes.recorder.ahead
+        began = Stepper(run).span[0] + self._writes.recorder.ahead
         epoch = self._lease.epoch.number
         info = ExecutionInfo(run.id, run.flow, run.revision, Status.RUNNING, None, began, None, epoch, recoveries)
         self.waiting[run.id] = Waiting(info)

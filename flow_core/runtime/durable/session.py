@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from flow_core.core.stepper import Stepper
 from flow_core.engine import events as e
 from flow_core.engine.compiler import check_start
 from flow_core.errors import Conflict, ExecutionAborted, ExecutorStopped, FlowError, LeaseLost, StoreError
@@ -173,7 +174,7 @@ class DurableSession:
             check_start(plan, options)
         run = self._launcher.prepare(plan, request, options, caller)
         try:
-            if run.name is not None:
+            if Stepper(run).name is not None:
                 self._registry.remember(run)
             await self.launch(run, encoded)
         except Exception:
@@ -194,21 +195,22 @@ class DurableSession:
             PayloadError: the request can't be written; Conflict: the store has an execution of this id; LeaseLost and
             what `Executor.stop` says: it did not begin here.
         """
+        stepper = Stepper(run)
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        run.name = run.id  # asked for with every record
-        run.durable, run.own_steps, run.options = True, steps, with_current_trace(run.options)
+        stepper.name = run.id  # asked for with every record
+        stepper.durable, stepper.own_steps, stepper.options = True, steps, with_current_trace(run.options)
         journal, recorder = self._writes.journal, self._writes.recorder
         try:
             records: list[Record] = [recorder.started(run, steps)]
             for index, value in recalled:
-                run.recall(index, value)
+                stepper.recall(index, value)
                 records.append(recorder.recalled(run, index, value))
         except FlowError as error:
             self._runner.drop(run, error)
             raise
         for record in records:
             journal.write(record)
-        journal.then(run.name, partial(self._started, run, started))
+        journal.then(stepper.name, partial(self._started, run, started))
         return started
 
     def _started(self, run: Execution, started: asyncio.Future[None], error: BaseException | None) -> None:
@@ -252,7 +254,7 @@ class DurableSession:
             self._fenced(error)
             return
         run = self._registry.known(execution)
-        if run is None or not run.durable or run.over:
+        if run is None or not Stepper(run).durable or run.over:
             return
         log.warning("execution %s goes on from what the store has of it: %s", execution, error)
         self._lost_count += 1
@@ -274,7 +276,7 @@ class DurableSession:
     def _let_go(self, error: BaseException) -> int:
         """Go on with nothing; returns with how many executions."""
         self.journal.close(error)
-        runs = [run for run in self._scheduler.runs_known() if run.durable and not run.over]
+        runs = [run for run in self._scheduler.runs_known() if Stepper(run).durable and not run.over]
         for run in runs:
             self._runner.drop(run, error)
         self.recovery.let_go()

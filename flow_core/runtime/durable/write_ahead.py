@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flow_core.core.stepper import Stepper
 from flow_core.core.task import Activity
 from flow_core.engine import events as e
 from flow_core.engine.machine import Machine
@@ -54,7 +55,8 @@ class WriteAhead:
 
     def decided(self, runner: CommandRunner, run: Execution, commands: list[e.Command]) -> None:
         """Write what was decided, then perform the rest, at once when nothing has to be committed before."""
-        if run.machine.verdict[0] is Status.STOPPED:  # no end: whoever has the store goes on with it
+        stepper = Stepper(run)
+        if stepper.machine.verdict[0] is Status.STOPPED:  # no end: whoever has the store goes on with it
             runner.perform(run, commands)
             return
         gated = False
@@ -71,19 +73,19 @@ class WriteAhead:
             self.journal.write(record)
             keep(run, record)
             gated |= not (isinstance(command, AttemptFailed) and command.due_utc is not None)
-        if gated or run.holds:
+        if gated or stepper.holds:
             self._hold(runner, run, effects)
         else:
             runner.perform(run, effects)
 
     def _hold(self, runner: CommandRunner, run: Execution, effects: list[e.Command]) -> None:
-        run.holds += 1
+        Stepper(run).holds += 1
         self.journal.then(run.id, partial(self._go_on, runner, run, effects))
 
     def _go_on(
         self, runner: CommandRunner, run: Execution, effects: list[e.Command], error: BaseException | None
     ) -> None:
-        run.holds -= 1
+        Stepper(run).holds -= 1
         if error is None and not run.over:
             runner.perform(run, effects)
             runner.scheduler.go_on(run)
@@ -91,13 +93,15 @@ class WriteAhead:
     def attempt_started(self, runner: CommandRunner, run: Execution, step: int) -> None:
         """When a step with a total_timeout first started is written down, which holds up nothing."""
         policy = run.plan.policies[step]
-        if policy.total_timeout is not None and run.attempt(step) == 1 and policy.step.delivery != "at_most_once":
+        first = policy.total_timeout is not None and Stepper(run).attempt(step) == 1
+        if first and policy.step.delivery != "at_most_once":
             self.journal.write(self.recorder.announced(run, step, runner.scheduler.time))
 
     def step_held(  # noqa: PLR0917 - the scheduler calls it for each step
         self, run: Execution, step: int, value: Any, attempt: int, started: float, ended: float, last: bool
     ) -> None:
         """A step succeeded; with ``last`` so has the execution. Raises `PayloadError` when the value can't be kept."""
+        name = Stepper(run).name
         ahead = self.recorder.ahead
         item = run.plan.items[step]
         if type(value) is bytes and len(value) < 65_536:
@@ -107,10 +111,10 @@ class WriteAhead:
         self.journal.outcome(
             run,
             step,
-            StepEnded(run.name, item.id, attempt, SUCCESS, output, None, False, json, started + ahead, ended + ahead),
+            StepEnded(name, item.id, attempt, SUCCESS, output, None, False, json, started + ahead, ended + ahead),
         )
         if last:
-            self.journal.write(ExecutionEnded(run.name, SUCCESS, None, ended + ahead))
+            self.journal.write(ExecutionEnded(name, SUCCESS, None, ended + ahead))
 
     def step_skipped(self, runner: CommandRunner, run: Execution, step: int) -> None:
         """A condition said no; what follows from that waits."""
@@ -125,11 +129,12 @@ class WriteAhead:
 
     @staticmethod
     def _announced(runner: CommandRunner, run: Execution, step: int, value: Any, error: BaseException | None) -> None:
+        stepper = Stepper(run)
         scheduler = runner.scheduler
         scheduler.give_back(run, step)
-        if error is not None or run.over or run.step_status(step) != Status.RUNNING:
+        if error is not None or run.over or stepper.step_status(step) != Status.RUNNING:
             return
-        machine: Machine | None = run.machine
+        machine: Machine | None = stepper.machine
         if machine is not None and step in machine.out_of_time:  # the store took longer than the step may
             runner.step_failed(run, step, runner.timeout_error(run, step, None))
         else:
