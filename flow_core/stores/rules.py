@@ -57,9 +57,10 @@ def judge(
             continue
         if found is None and id_ not in begun:
             raise refused("unknown", record)
-        if id_ in ended or (found is not None and found.ended is not None):
+        _, owner, over = found or (0, number, None)  # unpacking is cheaper than names, and this is done for each step
+        if over is not None or id_ in ended:
             raise refused("ended", record)
-        if found is not None and found.epoch != number:
+        if owner != number:
             raise LeaseLost(f"execution {id_} belongs to another owner", execution=id_)
         if type(record) is StepEnded:
             if outcomes is not None:
