@@ -57,10 +57,9 @@ def judge(
             continue
         if found is None and id_ not in begun:
             raise refused("unknown", record)
-        _, owner, over = found or (0, number, None)  # unpacking is cheaper than names, and this is done for each step
-        if over is not None or id_ in ended:
+        if id_ in ended or (found is not None and found.ended is not None):
             raise refused("ended", record)
-        if owner != number:
+        if found is not None and found.epoch != number:
             raise LeaseLost(f"execution {id_} belongs to another owner", execution=id_)
         if type(record) is StepEnded:
             if outcomes is not None:

@@ -131,7 +131,7 @@ class SqliteWriter:
                 values = (key, id_, record.flow, record.revision, int(Status.RUNNING), record.parent, record.time_utc)
                 rows.executions.append((*values, epoch, record.request, record.options))
                 continue
-            place = (known.get(id_) or started[id_])[0]
+            place = (known.get(id_) or started[id_]).key
             seq += 1
             if type(record) is StepEnded:
                 error = None if record.error is None else encode_error(record.error)
