@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flow_core.core.attempt import Attempt
+from flow_core.core.stepper import Stepper
 from flow_core.core.task import StepTask
 from flow_core.errors import ExecutionAborted
 from flow_core.model.payload import encode_value
@@ -44,7 +45,7 @@ class StepContext(Attempt):
         In a durable execution it follows from what asks for it: an attempt that is made again after a crash finds the
         execution that it started before. A UUIDv8 (RFC 9562) of a hash.
         """
-        if not self.run.durable:
+        if not Stepper(self.run).durable:
             return None
         import uuid
 

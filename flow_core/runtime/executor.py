@@ -411,7 +411,7 @@ class Executor:
         scheduler, keep = self._scheduler, self._options.keep
         if scheduler is not None and not isinstance(keep, int):
             oldest = scheduler.time - keep.total_seconds()
-            while scheduler.kept and scheduler.kept[0].span[1] < oldest:
+            while scheduler.kept and Stepper(scheduler.kept[0]).span[1] < oldest:
                 scheduler.kept.popleft()
 
     def find(self, flow: str | None, id: str) -> Execution:

@@ -42,22 +42,18 @@ class Launcher:
             caller: the attempt that waits for it.
             depth: how deep it is nested, when its caller is not known (any more).
         """
+        parent = None
         if caller is not None:
-            depth = caller.depth + 1
+            depth, parent = caller.depth + 1, caller.run
         run: Execution = self._scheduler.prepare(
-            plan, request, options, options.concurrency or 0, options.priority, depth
+            plan, request, options, options.concurrency or 0, options.priority, depth, options.id, caller, parent
         )
-        Stepper(run).name = options.id
-        if caller is not None:
-            stepper = Stepper(run)
-            stepper.caller, stepper.parent = caller, caller.run
         return run
 
     def launch(self, run: Execution) -> None:
         """Drive an execution that was prepared as far as it goes without waiting."""
-        stepper = Stepper(run)
         try:
-            if stepper.name is not None and not stepper.durable:
+            if run.options.id is not None and not Stepper(run).durable:
                 self._registry.remember(run)
             if run.options.timeout is not None:
                 self._runner.begin(run)

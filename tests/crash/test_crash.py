@@ -76,7 +76,7 @@ def test_a_step_that_starts_a_child_outlives_an_outage():
 
         async def begin_outage(value):
             store.deaf = 1
-            store._changed(Change.DEFINITIONS)
+            store._watchers.tell(Change.DEFINITIONS)
             return value
 
         async def same(value):
