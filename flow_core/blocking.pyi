@@ -6,6 +6,7 @@ from datetime import timedelta
 from flow_core.core.plan import Plan
 from flow_core.core.scheduler import Scheduler
 from flow_core.model.explanation import Explanation
+from flow_core.model.known import KnownList, KnownMapping
 from flow_core.model.options import Author, ExecuteFields, ExecuteOptions, ExecutorFields, ExecutorOptions, FlowFields, FlowOptions
 from flow_core.model.records import Page
 from flow_core.model.resolver import FlowResolver
@@ -333,15 +334,19 @@ class Flow:
         """Every change so far, by flow and revision, as far as the store has them."""
     def on_change(self, listener: Callable[[RevisionChange], None]) -> Callable[[], None]:
         """Call ``listener``, which must be quick, with each change. Returns a callable that ends that."""
-    def owners(self, flow: str) -> Mapping[str, str]:
-        """Step -> its owner, as far as one is known. Raises `UnknownFlow`."""
+    def owners(self, flow: str) -> KnownMapping:
+        """Step -> its owner, as far as one is known: at once, or, awaited, when the store has been read.
+
+        Raises:
+            UnknownFlow: there is no such flow, and no store that has not been read yet.
+        """
     @property
     def ownership(self) -> Mapping[str, Mapping[str, str]]:
         """Flow -> step -> its owner: a live view of what this process knows."""
     def revision(self, flow: str) -> int:
         """Revision of a flow: the number of its changes; 0 for one that nobody registered."""
-    def flows(self) -> list[str]:
-        """Names of all flows, sorted."""
+    def flows(self) -> KnownList:
+        """Names of all flows, sorted: at once, or, awaited, when the store has been read."""
     def plan(self, flow: str, step: str | None=None) -> Plan:
         """The compiled plan of a flow's current revision. Errors as `Definition.plan`, and `UnknownFlow`."""
     def to_mermaid(self, flow: str, execution: Execution | None=None) -> str:

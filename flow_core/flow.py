@@ -21,6 +21,7 @@ from flow_core.core.plan import Plan
 from flow_core.core.stepper import Stepper
 from flow_core.engine.adhoc import restore_own_plan
 from flow_core.errors import InvalidOption
+from flow_core.model.known import KnownList, KnownMapping
 from flow_core.model.options import (
     DEFAULT_EXECUTE_OPTIONS,
     Author,
@@ -298,11 +299,21 @@ class Flow:
         """Call ``listener``, which must be quick, with each change. Returns a callable that ends that."""
         return self._catalog.feed.listen(listener)
 
-    async def owners(self, flow: str) -> Mapping[str, str]:
-        """Step -> its owner, as far as one is known. Raises `UnknownFlow`."""
-        await self.open()
-        self._catalog.definition(flow)
-        return MappingProxyType(self._catalog.owners.get(flow, {}))
+    def owners(self, flow: str) -> KnownMapping:
+        """Step -> its owner, as far as one is known: at once, or, awaited, when the store has been read.
+
+        Raises:
+            UnknownFlow: there is no such flow, and no store that has not been read yet.
+        """
+
+        async def read() -> dict[str, str]:
+            await self.open()
+            self._catalog.definition(flow)
+            return dict(self._catalog.owners.get(flow, {}))
+
+        if self._unopened is None:
+            self._catalog.definition(flow)
+        return KnownMapping(self._catalog.owners.get(flow, {}), read)
 
     @property
     def ownership(self) -> Mapping[str, Mapping[str, str]]:
@@ -315,10 +326,14 @@ class Flow:
         found = self._catalog.definitions.get(flow)
         return 0 if found is None else found.revision
 
-    async def flows(self) -> list[str]:
-        """Names of all flows, sorted."""
-        await self.open()
-        return sorted(self._catalog.definitions)
+    def flows(self) -> KnownList:
+        """Names of all flows, sorted: at once, or, awaited, when the store has been read."""
+
+        async def read() -> list[str]:
+            await self.open()
+            return sorted(self._catalog.definitions)
+
+        return KnownList(sorted(self._catalog.definitions), read)
 
     def plan(self, flow: str, step: str | None = None) -> Plan:
         """The compiled plan of a flow's current revision. Errors as `Definition.plan`, and `UnknownFlow`."""

@@ -28,6 +28,10 @@ OF_FLOW_ALONE = {"plan", "operations", "rpc", "pubsub", "ownership"} | {"execute
 OF_REMOTE_FLOW_ALONE = {"channel", "service", "serve", "operations", "execute_many", "watch", "unavailable", "audit"}
 
 
+#: Look-ups that a flow of this process answers at once, and every flow when it is awaited.
+ANSWERED_AT_ONCE = {"flows", "owners"}
+
+
 def promised(protocol: type) -> set[str]:
     """Names of a Protocol, those of its bases included."""
     return {name for base in protocol.__mro__ for name in vars(base) if public(base, name)}
@@ -63,6 +67,8 @@ def test_a_face_keeps_what_is_promised(protocol: type, face: type, name: str) ->
         assert not inspect.isroutine(found)
         return
     assert inspect.isroutine(found)
+    if name in ANSWERED_AT_ONCE:
+        return
     awaited = inspect.iscoroutinefunction(wanted) and face.__module__ != "flow_core.blocking"
     assert inspect.iscoroutinefunction(found) == awaited
     if name.startswith("_"):
@@ -88,6 +94,35 @@ def test_a_verb_of_one_side_is_decided_on() -> None:
     assert names(RemoteExecutor) == promised_verbs(interface.ExecutorLike)
     assert names(RemoteExecution) == promised_verbs(interface.ExecutionLike) | {"refresh"}
     assert names(blocking.Flow) == names(Flow)
+
+
+def test_what_is_known_at_once_may_be_awaited() -> None:
+    async def main() -> None:
+        flow = Flow()
+        await flow.create_step("f", Step("a", lambda: 1))
+        assert flow.flows() == await flow.flows() == ["f"]
+        assert flow.owners("f") == await flow.owners("f") == {}
+        with pytest.raises(errors.UnknownFlow):
+            flow.owners("g")
+
+    run(main())
+    with blocking.Flow() as flow:
+        flow.create_step("f", Step("a", lambda: 1))
+        assert flow.flows() == ["f"] and flow.owners("f") == {}
+
+
+def test_before_a_store_is_open_only_the_awaited_answer_has_what_is_in_it(tmp_path: Any) -> None:
+    async def main() -> None:
+        url = f"sqlite:///{tmp_path}/flow.db"
+        async with Flow(store=url) as flow:
+            await flow.create_step("f", Step("a", lambda: 1))
+        flow = Flow(store=url)
+        assert flow.flows() == [] and flow.owners("f") == {}
+        assert await flow.flows() == ["f"] and set(await flow.owners("f")) == {"a"}
+        assert flow.flows() == ["f"]
+        await flow.stop()
+
+    run(main())
 
 
 def promised_verbs(protocol: type) -> set[str]:

@@ -10,7 +10,7 @@ any implementation.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self, Unpack, runtime_checkable
 
@@ -197,13 +197,13 @@ class FlowLike(Protocol):
     async def unresolved(self, flow: str) -> dict[str, list[str]]:
         """Ids that steps name and nobody has registered yet -> the steps that name them. Raises `UnknownFlow`."""
 
-    async def owners(self, flow: str) -> Mapping[str, str]:
+    def owners(self, flow: str) -> Awaitable[Mapping[str, str]]:
         """Step -> its owner, as far as one is known. Raises `UnknownFlow`."""
 
     async def revision(self, flow: str) -> int:
         """Revision of a flow: the number of its changes; 0 for one that nobody registered."""
 
-    async def flows(self) -> list[str]:
+    def flows(self) -> Awaitable[list[str]]:
         """Names of all flows, sorted."""
 
     def changes(self, flow: str | None = None, *, since: int | None = None) -> AsyncIterator[ChangeLike]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flow_core.errors import ExecutorStopped, IllegalMove
+from flow_core.model.known import KnownList, KnownMapping
 from flow_core.runtime.loop import new_event_loop
 
 __all__ = ["Portal"]
@@ -49,7 +50,8 @@ def _stop(loop: asyncio.AbstractEventLoop) -> None:
 
 async def _perform(function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     result = function(*arguments, **keywords)
-    return await result if inspect.iscoroutinefunction(function) else result
+    awaited = inspect.iscoroutinefunction(function) or isinstance(result, KnownList | KnownMapping)
+    return await result if awaited else result
 
 
 class Portal:
