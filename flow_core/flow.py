@@ -37,6 +37,7 @@ from flow_core.runtime.durable.write_ahead import insist
 from flow_core.runtime.execution import Execution
 from flow_core.runtime.executor import Executor
 from flow_core.runtime.launcher import abandon, finish
+from flow_core.runtime.loop import utc_now
 
 if TYPE_CHECKING:
     from flow_core.model.revisions import RevisionChange
@@ -99,7 +100,7 @@ class Flow:
 
             self.rpc, self.pubsub = urls.rpc_client(rpc), urls.pubsub_client(pubsub)
         self._operations = operations
-        self._catalog = Catalog(lambda: self.operations, self._rebound)
+        self._catalog = Catalog(lambda: self.operations, self._rebound, self._utc)
         self._plans = self._catalog.plans
         self._store: Store | None = None
         self._opened: Any = None  # the option that it was made of
@@ -270,6 +271,9 @@ class Flow:
     def bind(self, name: str, function: Callable[..., Any]) -> None:
         """Give local operations that came over the network, or from the store, their callable in this process."""
         self._catalog.bind(name, function)
+
+    def _utc(self) -> float:
+        return utc_now(self._executor.options.environment)
 
     def _rebound(self) -> None:
         self._executor.rebound()

@@ -39,6 +39,16 @@ HARMLESS = frozenset({"asyncio.CancelledError"})  # an exception to tell from fa
 OUTSIDE_WORLD = frozenset({"asyncio", "random", "secrets", "socket", "threading", "time", "uuid"})
 FORBIDDEN_MODULES = frozenset({"_pickle", "cPickle", "cloudpickle", "dill", "marshal", "pickle", "shelve"})
 FORBIDDEN_CALLS = frozenset({"__import__", "eval", "exec"})
+#: Who may read a clock or draw randomness by themselves: file -> the reason.
+SOURCES = {
+    "flow_core/runtime/loop.py": "makes the Environment of a real machine",
+    "flow_core/codecs/aes.py": "a nonce must never come twice, whatever the seed",
+    "flow_core/net/nats.py": "a reply subject that no other process may guess",
+    "flow_core/pubsub/redis/client.py": "a name that no other process may have",
+    "flow_core/rpc/http.py": "a Retry-After that is a date is one of the wall clock",
+}
+#: Functions of these modules that read nothing.
+PURE = {("datetime", "fromtimestamp"), ("uuid", "UUID"), ("random", "Random"), ("datetime", "fromisoformat")}
 UVLOOP_HOME = "flow_core/runtime/loop.py"
 #: Classes of the package that others may inherit from although they are no interface: class -> the reason.
 HERITABLE = {
@@ -295,6 +305,25 @@ def call_complaints(text: str, path: str) -> list[str]:
         nodes = (node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
         calls = [node.id for node in nodes if isinstance(node, ast.Name) and node.id in FORBIDDEN_CALLS]
     return [f"{path}: calls {name}()" for name in calls]
+
+
+def clock_complaints(text: str, path: str) -> list[str]:
+    """Calls that read a clock or draw randomness, which come in as arguments up to the floor of the runtime."""
+    room = room_of(module_of(path))
+    if not path.endswith(".py") or FLOORS.get(room, 99) > FLOORS["runtime"] or path in SOURCES:
+        return []
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+        ):
+            owner, name = node.func.value.id, node.func.attr
+            reads = owner in {"datetime", "random", "secrets", "time", "uuid"} or (owner, name) == ("os", "urandom")
+            if reads and (owner, name) not in PURE:
+                found.append(f"{path}:{node.lineno}: calls {owner}.{name}(); take it from the Environment")
+    return found
 
 
 def docstring_complaints(text: str, path: str) -> list[str]:

@@ -46,6 +46,7 @@ def test_the_walk_finds_the_package():
     [
         layers.import_complaints,
         layers.call_complaints,
+        layers.clock_complaints,
         layers.docstring_complaints,
         layers.class_docstring_complaints,
     ],
@@ -132,6 +133,23 @@ def test_a_good_import_passes(path: str, line: str):
 def test_a_forbidden_call_is_caught(path: str, name: str):
     assert layers.call_complaints(f"x = {name}('1')", path) == [f"{path}: calls {name}()"]
     assert layers.call_complaints(f"x = self.{name}('1')\ny = my_{name}(2)  # {name}(3)", path) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "bad"),
+    [
+        ("flow_core/engine/a.py", "now = time.time()", True),
+        ("flow_core/runtime/a.py", "def f(clock=time.monotonic):\n    return random.random()", True),
+        ("flow_core/stores/a.py", "async def f():\n    return secrets.token_hex(4), os.urandom(3)", True),
+        ("flow_core/model/a.py", "at = datetime.now(UTC)", True),
+        ("flow_core/stores/a.py", "def f(clock=time.time):\n    return clock()", False),
+        ("flow_core/model/a.py", "at = datetime.fromtimestamp(seconds, UTC)", False),
+        ("flow_core/runtime/loop.py", "now = time.time()", False),
+        ("flow_core/cli/a.py", "now = time.time()", False),
+    ],
+)
+def test_a_clock_of_ones_own_is_caught(path: str, text: str, bad: bool):
+    assert bool(layers.clock_complaints(text, path)) is bad
 
 
 A = ("flow_core/engine/a.py", "from flow_core.engine.b import B\nclass A: ...")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,10 +53,14 @@ class Catalog:
     Args:
         registry: gives the operation types that stored steps may have.
         rebound: called when callables became known that an execution may be waiting for.
+        utc: seconds since the epoch, for the times of changes.
     """
 
-    def __init__(self, registry: Callable[[], OperationDecoder], rebound: Callable[[], None]) -> None:
+    def __init__(
+        self, registry: Callable[[], OperationDecoder], rebound: Callable[[], None], utc: Callable[[], float]
+    ) -> None:
         self._registry = registry
+        self._utc = utc
         self._rebound = rebound
         self.bindings: Final = Bindings()
         self.definitions: dict[str, Definition] = {}
@@ -201,7 +204,7 @@ class Catalog:
 
     def author(self, owner: str | None = None, principal: str = "") -> Author:
         """Who makes a change, now."""
-        return Author(self._owner if owner is None else owner, principal, time.time())
+        return Author(self._owner if owner is None else owner, principal, self._utc())
 
     async def create(
         self, flow: str, steps: Iterable[Step], revision: int | None = None, author: Author | None = None
@@ -267,7 +270,7 @@ class Catalog:
         """Who makes a change, now; None when nobody said it and there is no store that keeps it."""
         if author is not None or self._store is None:
             return author
-        return Author(self._owner, "", time.time())
+        return Author(self._owner, "", self._utc())
 
     def _noted(
         self, flow: str, definition: Definition, by: Author | None, created: tuple[Step, ...], deleted: str = ""

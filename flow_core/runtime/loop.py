@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from flow_core.model.environment import Environment
 
-__all__ = ["new_event_loop", "own_clock", "real_environment", "run"]
+__all__ = ["new_event_loop", "own_clock", "real_environment", "run", "utc_now"]
 
 T = TypeVar("T")
 
@@ -35,6 +35,11 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
 def real_environment(loop: asyncio.AbstractEventLoop) -> Environment:
     """The loop's clock, and this machine's time and randomness."""
     return Environment(clock=loop.time, wall=time.time, random=random.Random(), token=secrets.token_hex)
+
+
+def utc_now(environment: Environment | None) -> float:
+    """Seconds since the epoch, UTC, by an environment's wall clock, or this machine's."""
+    return time.time() if environment is None else environment.wall()
 
 
 def own_clock(clock: Callable[[], float], loop: asyncio.AbstractEventLoop) -> Callable[[], float] | None:
