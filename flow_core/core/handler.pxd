@@ -7,6 +7,7 @@ from flow_core.core.task cimport StepTask
 
 
 cdef class Handler:
+    cdef public object step_held    # an attribute: a method between would be one more call with each durable step
     # --- steps
     cpdef object step_started(self, Run run, uint32_t index)
     cpdef object step_succeeded(self, Run run, uint32_t index)
@@ -17,8 +18,6 @@ cdef class Handler:
     # --- steps of durable executions
     cpdef object step_skipped(self, Run run, uint32_t index)
     cpdef object step_announced(self, Run run, uint32_t index, object value)
-    cpdef object step_held(
-        self, Run run, uint32_t index, object value, uint32_t attempt, double started, double ended, bint last)
     # --- executions
     cpdef object changed(self, Run run)
     cpdef object settled(self, Run run)

@@ -15,6 +15,12 @@ cdef class Handler:
                 stepper.retry(index)
                 stepper.requeue(index)
                 scheduler.go_on(run)
+
+    Attributes:
+        step_held: called as ``step_held(run, index, value, attempt, started, ended, last)`` when a step of a durable
+            execution gave ``value``, which counts from `Scheduler.release` on. With ``last`` nothing else is left: the
+            execution's end is certain and can be written in the same commit. When it raises, because the value can't be
+            written, the attempt has failed. None: there are no durable executions.
     """
 
     cpdef object step_started(self, Run run, uint32_t index):
@@ -48,16 +54,6 @@ cdef class Handler:
     cpdef object step_announced(self, Run run, uint32_t index, object value):
         """An at-most-once step of a durable execution is about to start: `Scheduler.start_activity` when that is
         committed."""
-        raise NotImplementedError
-
-    cpdef object step_held(
-        self, Run run, uint32_t index, object value, uint32_t attempt, double started, double ended, bint last
-    ):
-        """A step of a durable execution gave ``value``, which counts from `Scheduler.release` on.
-
-        With ``last`` nothing else is left: the execution's end is certain and can be written in the same commit. When
-        this raises, because the value can't be written, the attempt has failed.
-        """
         raise NotImplementedError
 
     cpdef object changed(self, Run run):

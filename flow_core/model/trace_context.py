@@ -18,10 +18,19 @@ from typing import Any, Final
 from flow_core.errors import Permanent
 from flow_core.model.options import ExecuteOptions
 
-__all__ = ["TRACEPARENT", "TRACESTATE", "current_trace", "outgoing_headers", "trace_context", "with_current_trace"]
+__all__ = [
+    "OPENTELEMETRY",
+    "TRACEPARENT",
+    "TRACESTATE",
+    "current_trace",
+    "outgoing_headers",
+    "trace_context",
+    "with_current_trace",
+]
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
+#: The module without which nobody in this process has a span.
 OPENTELEMETRY: Final = "opentelemetry.trace"
 
 _PARENT: Final = re.compile(

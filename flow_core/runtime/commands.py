@@ -132,7 +132,7 @@ class CommandRunner(Handler):
     ) -> None:
         self.options = options
         self.environment = environment
-        self.commit = commit
+        self.commit_with(commit)
         self.pool = WorkerPool(options.workers)
         self._ended = ended
         self._commands: deque[tuple[Execution, e.Command]] = deque()
@@ -145,18 +145,17 @@ class CommandRunner(Handler):
         self._next_key = 0
         self.retries = 0
 
+    def commit_with(self, commit: Commit) -> None:
+        """From now on ``commit`` says when that which was decided is done."""
+        self.commit = commit
+        self.step_held = commit.step_held
+
     # --- from the scheduler -----------------------------------------------------------------------------------------
 
     def step_started(self, run: Execution, step: int) -> None:
         """A step with a policy starts an attempt."""
         self.feed(run, e.AttemptStarted(step))
         self.commit.attempt_started(self, run, step)
-
-    def step_held(  # noqa: PLR0917 - the scheduler calls it for each step
-        self, run: Execution, step: int, value: Any, attempt: int, started: float, ended: float, last: bool
-    ) -> None:
-        """A step of a durable run succeeded; with ``last`` so has the run. Raises when the value can't be kept."""
-        self.commit.step_held(run, step, value, attempt, started, ended, last)
 
     def step_skipped(self, run: Execution, step: int) -> None:
         """The condition of a step of a durable run said no; what follows from that waits."""

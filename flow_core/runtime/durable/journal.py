@@ -101,10 +101,12 @@ class Journal:
         if self._pump is None:
             self._start()
 
-    def outcome(self, run: Execution, index: int, record: Record) -> None:
-        """Write the outcome of a step, to be released when it is committed."""
+    def outcome(self, run: Execution, index: int, record: Record, end: Record | None = None) -> None:
+        """Write the outcome of a step, to be released when it is committed, and perhaps the end of its execution."""
         batch = self._next
         batch.records.append(record)
+        if end is not None:
+            batch.records.append(end)
         batch.outcomes.append(run)
         batch.outcomes.append(index)
         if self._pump is None:
@@ -163,7 +165,11 @@ class Journal:
             while self._next.records and self.closed is None:
                 batch, self._next = self._next, Batch()
                 self._sent = batch
-                await self._commit(batch, batch.records)
+                self._commit_id += 1
+                try:
+                    await self._store.commit(self._epoch, batch.records, commit_id=self._commit_id)
+                except Exception as error:
+                    await self._send_again(batch, batch.records, error)
                 if self._sent is not batch:
                     return  # closed meanwhile: everybody has been told
                 self._sent = None
@@ -189,48 +195,66 @@ class Journal:
 
     def _follow(self, batch: Batch) -> None:
         """What waited for a commit goes on. An exception of one does not hold up the others."""
-        fatal = self._tell(self._release, batch.outcomes) if batch.outcomes else None
+        fatal: BaseException | None = None
+        if batch.outcomes:
+            try:
+                self._release(batch.outcomes)
+            except BaseException as error:
+                fatal = self._raised(error)
         for _, callback in batch.callbacks:
-            fatal = self._tell(callback, None) or fatal
+            try:
+                callback(None)
+            except BaseException as error:
+                fatal = self._raised(error) or fatal
         if fatal is not None:
             raise fatal
 
-    def _tell(self, function: Callable[[Any], None], argument: Any) -> BaseException | None:
-        """Call a function; returns what it raises when that is meant for the loop: SystemExit, KeyboardInterrupt."""
+    def _tell(self, callback: Callback, error: BaseException) -> None:
+        """Tell who waits that the records are not written."""
         try:
-            function(argument)
-        except Exception as error:
-            what = "an execution can't go on after its commit"
-            self._loop.call_exception_handler({"message": what, "exception": error})
-        except BaseException as error:
+            callback(error)
+        except BaseException as raised:
+            self._raised(raised)
+
+    def _raised(self, error: BaseException) -> BaseException | None:
+        """Report what a callback raised; returns it when it is meant for the loop: SystemExit, KeyboardInterrupt."""
+        if not isinstance(error, Exception):
             return error
+        what = "an execution can't go on after its commit"
+        self._loop.call_exception_handler({"message": what, "exception": error})
         return None
 
-    async def _commit(self, batch: Batch, records: list[Record]) -> None:
-        """Write records of a batch, until they are written or refused for good."""
+    async def _send_again(self, batch: Batch, records: list[Record], error: Exception | None) -> None:
+        """The store did not take records of a batch: send them until they are written, or refused for good."""
         failures = 0
-        self._commit_id += 1
-        while records and self.closed is None:
-            try:
-                await self._store.commit(self._epoch, records, commit_id=self._commit_id)
-            except StoreUnavailable as error:
+        while error is not None:
+            if isinstance(error, StoreUnavailable):
                 self._troubled(error)
                 failures += 1
                 await asyncio.sleep(BACKOFF.delay(failures))
-                continue
-            except (Conflict, LeaseLost) as error:
-                if error.execution is None:
-                    self._give_up(error)
-                    return
-                self._refuse(batch, error.execution, error)
-                records = [record for record in records if record.execution != error.execution]
-                self._commit_id += 1  # another content
-                continue
-            except Exception as error:
+            elif not isinstance(error, (Conflict, LeaseLost)):
                 await self._isolate(batch, records, error)
-            break
+                break
+            elif error.execution is None:
+                self._give_up(error)
+                return
+            else:
+                execution = error.execution
+                self._refuse(batch, execution, error)
+                records = [record for record in records if record.execution != execution]
+                self._commit_id += 1  # another content
+            error = await self._try(records)
         if self.closed is None:
             self._healed()
+
+    async def _try(self, records: list[Record]) -> Exception | None:
+        """Send records once; returns why the store did not take them."""
+        if records and self.closed is None:
+            try:
+                await self._store.commit(self._epoch, records, commit_id=self._commit_id)
+            except Exception as error:
+                return error
+        return None
 
     async def _isolate(self, batch: Batch, records: list[Record], error: Exception) -> None:
         """The store can't take something at all: find whose it is by halves, and write what belongs to others."""
@@ -241,8 +265,10 @@ class Journal:
             self._refuse(batch, executions[0], error if isinstance(error, FlowError) else wrong)
             return
         first = set(executions[: len(executions) // 2])
-        await self._commit(batch, [record for record in records if record.execution in first])
-        await self._commit(batch, [record for record in records if record.execution not in first])
+        for half in (True, False):
+            part = [record for record in records if (record.execution in first) is half]
+            self._commit_id += 1
+            await self._send_again(batch, part, await self._try(part))
 
     def _refuse(self, batch: Batch, execution: str, error: BaseException) -> None:
         """Take out what the store does not want of one execution."""

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "error_record", "read_options"]
 
 SUCCESS: Final = int(Status.SUCCESS)
+#: Bytes that are shorter are kept as they are, without a further look.
+SHORT: Final = 65_536
+#: Makes the records of the common way: the class itself would be called through a function of Python.
+new: Final = tuple.__new__
 #: Longest text of an error that is kept, characters.
 MAX_TEXT: Final = 65_536
 #: Fields of `ExecuteOptions` that are kept as they are.
@@ -70,12 +74,14 @@ class Recorder:
         Raises:
             PayloadError: its request, inputs or context can't be written.
         """
-        stepper = Stepper(run)
-        request, json = encode_outcome(run.request, f"request of flow {run.flow!r}")
+        stepper, plan = Stepper(run), run.plan
+        request, json = run.request, False
+        if type(request) is not bytes or len(request) >= SHORT:
+            request, json = encode_outcome(request, f"request of flow {plan.flow!r}")
         options = write_options(run.options, json, stepper.depth, steps)
         parent = None if run.parent is None else run.parent.id
         at = stepper.span[0] + self.ahead
-        return ExecutionStarted(run.id, run.flow, run.revision, request, options, parent, at)
+        return new(ExecutionStarted, (run.id, plan.flow, plan.revision, request, options, parent, at))
 
     def announced(self, run: Execution, step: int, now: float) -> StepStarted:
         """A step is about to start, or has."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from flow_core.model.records import Epoch, ErrorRecord, ExecutionEnded, Record
 from flow_core.model.revisions import Change
 from flow_core.model.status import Status
 from flow_core.model.store import Store
-from flow_core.model.trace_context import with_current_trace
+from flow_core.model.trace_context import OPENTELEMETRY, with_current_trace
 from flow_core.runtime.durable.journal import Journal
 from flow_core.runtime.durable.lease import BEATS, Lease
 from flow_core.runtime.durable.recorder import Recorder
@@ -75,7 +76,8 @@ class DurableSession:
         #: Executions lost to others.
         self._lost_count = 0
         self._commits = self._records = 0  # of journals before the present one
-        runner.commit, registry.recovers = self._writes, True
+        runner.commit_with(self._writes)
+        registry.recovers = True
 
     @classmethod
     async def begin(
@@ -198,7 +200,9 @@ class DurableSession:
         stepper = Stepper(run)
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stepper.name = run.id  # asked for with every record
-        stepper.durable, stepper.own_steps, stepper.options = True, steps, with_current_trace(run.options)
+        stepper.durable, stepper.own_steps = True, steps
+        if OPENTELEMETRY in sys.modules:
+            stepper.options = with_current_trace(run.options)
         journal, recorder = self._writes.journal, self._writes.recorder
         try:
             records: list[Record] = [recorder.started(run, steps)]

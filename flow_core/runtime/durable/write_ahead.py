@@ -20,7 +20,7 @@ from flow_core.errors import StoreUnavailable
 from flow_core.model.payload import encode_outcome
 from flow_core.model.records import AttemptFailed, ExecutionEnded, StepEnded
 from flow_core.model.status import Status
-from flow_core.runtime.durable.recorder import SUCCESS, Recorder
+from flow_core.runtime.durable.recorder import SHORT, SUCCESS, Recorder, new
 from flow_core.runtime.history import keep
 
 if TYPE_CHECKING:
@@ -101,20 +101,14 @@ class WriteAhead:
         self, run: Execution, step: int, value: Any, attempt: int, started: float, ended: float, last: bool
     ) -> None:
         """A step succeeded; with ``last`` so has the execution. Raises `PayloadError` when the value can't be kept."""
-        name = Stepper(run).name
-        ahead = self.recorder.ahead
-        item = run.plan.items[step]
-        if type(value) is bytes and len(value) < 65_536:
-            output, json = value, False
-        else:
+        name, ahead, item = run.id, self.recorder.ahead, run.plan.items[step]
+        output, json = value, False
+        if type(value) is not bytes or len(value) >= SHORT:
             output, json = encode_outcome(value, f"output of step {item.id!r}")
-        self.journal.outcome(
-            run,
-            step,
-            StepEnded(name, item.id, attempt, SUCCESS, output, None, False, json, started + ahead, ended + ahead),
-        )
-        if last:
-            self.journal.write(ExecutionEnded(name, SUCCESS, None, ended + ahead))
+        at = ended + ahead
+        facts = (name, item.id, attempt, SUCCESS, output, None, False, json, started + ahead, at)
+        end = new(ExecutionEnded, (name, SUCCESS, None, at)) if last else None
+        self.journal.outcome(run, step, new(StepEnded, facts), end)
 
     def step_skipped(self, runner: CommandRunner, run: Execution, step: int) -> None:
         """A condition said no; what follows from that waits."""

@@ -100,13 +100,13 @@ class SqliteStore(Store):
             self._jobs.put(None)
             await asyncio.to_thread(thread.join)
 
-    async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` on the store's thread in a transaction of its own, also when the caller is cancelled."""
+    def _ask(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Run ``work`` on the store's thread in a transaction of its own, also when nobody waits for the answer."""
         if self._thread is None:
             raise StoreUnavailable(f"{self.path} is closed", fix="open the store first")
         answer: asyncio.Future[T] = self._loop.create_future()
         self._jobs.put((answer, work))
-        return await answer
+        return answer
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
