@@ -8,8 +8,6 @@
             print(await flow.call("greet", "world"))
 
     run(main())
-
-Lives here: the public names. Everything else is reached through them.
 """
 
 import typing as _typing

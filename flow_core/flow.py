@@ -1,9 +1,4 @@
-"""`Flow`: the manager. Named flows whose steps come and go while executions run.
-
-Lives here: the public face over the catalog, the executor and the store, with the clients that operations use. Does not
-live here: registering (``catalog/``), how steps are checked and compiled (``engine/``), how they run (``runtime/``,
-``core/``), what the other faces promise alike (``model/interface.py``).
-"""
+"""`Flow`: the manager. Named flows whose steps come and go while executions run."""
 
 from __future__ import annotations
 

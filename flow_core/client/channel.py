@@ -1,9 +1,4 @@
-"""`Channel`: a client's connection to a Flow service.
-
-Lives here: URLs, credentials, calling methods, repeating what may be repeated while the server is away, and turning
-statuses into errors. Does not live here: what is called (``remote_flow.py``,
-``remote_execution.py``, ``worker.py``).
-"""
+"""`Channel`: a client's connection to a Flow service, with credentials, retries while it is away, and typed errors."""
 
 from __future__ import annotations
 

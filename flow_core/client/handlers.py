@@ -1,8 +1,4 @@
-"""The endpoints of a Python service: which function answers which call, and how it is called.
-
-Lives here: turning steps with Python callables into steps that call this service, and answering one call. Does not
-live here: the stream on which calls come (``worker.py``).
-"""
+"""The endpoints of a Python service: which function answers which call, and how it is called."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`RemoteExecutor` and `RemoteExecution`: executions of a server, asked for as if they were here.
-
-Lives here: both, and reading the messages they get. Does not live here: starting executions (``remote_flow.py``).
-"""
+"""`RemoteExecutor` and `RemoteExecution`: a server's executions with the methods of local ones."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""`RemoteFlow`: the flows of a server, with the methods of `Flow`.
-
-Lives here: registering, looking up, executing. Does not live here: the connection (``channel.py``), handles
-(``remote_execution.py``), many executions over a stream (``execute_many.py``), serving steps (``worker.py``).
-"""
+"""`RemoteFlow`: the flows of a server, with the methods of `Flow`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""`Worker`: a Python service that runs steps of flows, as one context manager.
-
-Lives here: the life of a worker: connecting, registering, coming back, leaving; and the talk on its stream. Does not
-live here: calling the functions (``handlers.py``), the connection (``channel.py``).
-"""
+"""`Worker`: a Python service that runs steps of flows, as one context manager."""
 
 from __future__ import annotations
 

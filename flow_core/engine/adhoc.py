@@ -1,8 +1,4 @@
-"""Executions of steps that belong to no registered flow: the steps are given to ``execute`` itself.
-
-Lives here: their plan, and their encoded form for a store, which has no other place for them. Does not live here:
-registered flows (``engine/definition.py``).
-"""
+"""Plans of executions whose steps are given to ``execute`` itself and belong to no registered flow."""
 
 from __future__ import annotations
 

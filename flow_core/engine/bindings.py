@@ -1,9 +1,7 @@
-"""`Bindings`: names that steps use -> the callables of this process.
+"""`Bindings`: which callables of this process the names in steps stand for.
 
 A stored step names its callables, and code is never found by a stored name alone: this process has to say what a name
 means, by `bind` or by registering the same step again.
-
-Lives here: those names, and what is missing. Does not live here: the plan that is made with them (``engine/plan.py``).
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""Compiling: a topology of steps becomes a `core.Plan`.
+"""Compiles a topology of steps into a `core.Plan`.
 
 Plain steps are described by the core itself (`Plan.compile`); this module describes the others: operations that take
 bytes, steps with a policy, inputs by name, sub-plans that start in the middle.
-
-Lives here: what names of inputs mean, and the `StepPolicy` of a step. Does not live here: what names of callables mean
-(``engine/bindings.py``), when a policy acts (``engine/retry.py``, ``engine/machine.py``).
 """
 
 from __future__ import annotations

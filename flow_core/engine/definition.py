@@ -1,9 +1,4 @@
-"""`Definition`: the steps of one flow, registered one by one by owners that don't know each other.
-
-Lives here: adding, deleting, replacing with compare-and-set on the revision, and the cache of compiled plans. Does not
-live here: the refusal of cycles (`core.DynamicGraph`) and of unordered writers of one output (``engine/outputs.py``),
-how a plan is made (``engine/compiler.py``), which flows there are (``flow.py``).
-"""
+"""`Definition`: the steps of one flow, registered one by one by owners that don't know each other."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The events that go into an execution's machine, and the effects that come out beside its facts.
-
-Lives here: frozen messages, nothing else. The facts are records (``model/records.py``), the theory is in
-``engine/machine.py``.
-"""
+"""The events that go into an execution's machine, and the effects that come out beside its facts."""
 
 from __future__ import annotations
 

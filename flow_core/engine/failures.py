@@ -1,8 +1,7 @@
 """The errors that an execution ends with, and errors read back from records.
 
-Lives here: their words and fields, and what a stored error becomes. Does not live here: when one is due
-(``engine/machine.py``). Only classes of flow-core come back, found by their stable code; any other is
-a `RecordedError` that tells its class by name, because stored data never becomes code.
+Only classes of flow-core come back, found by their stable code. Any other error comes back as a `RecordedError` that
+tells its class by name, because stored data never becomes code.
 """
 
 from __future__ import annotations

@@ -21,9 +21,6 @@ first stays the reason of it, or the cause of the reason.
 What the machine decides is a *fact*: a record of ``model/records.py`` whose error is still the exception and whose
 output is still the value. `Machine.apply` alone changes the state for a fact, whether it was decided a moment ago or
 comes from a store; what only follows here and now (timers, starts, cancellations) are effects beside it.
-
-Lives here: that theory as code. Does not live here: performing effects and storing facts (floor 2), computing delays
-(``engine/retry.py``), which timers are set (``engine/timers.py``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""`Outputs`: which steps of a flow write which output, and the refusal of two unordered writers of one.
-
-Lives here: per output its writers in their order, kept while steps come and go. Does not live here: the order itself
-(`core.DynamicGraph`), what a step reads (``engine/plan.py``).
-"""
+"""`Outputs`: which steps write which output; two steps may write the same one only if one runs after the other."""
 
 from __future__ import annotations
 

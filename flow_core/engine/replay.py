@@ -1,4 +1,4 @@
-"""`replay`: an execution as its records left it. Facts are applied again, decisions are not taken again.
+"""`replay`: brings an execution back to the state that its records describe, by applying their facts again.
 
 Theory. Which order steps ended in does not matter to a run, what they ended with does. So first all successes and skips
 are applied, then failed attempts, then failures for good (the first of which skips what has not started), then
@@ -8,9 +8,6 @@ happened. In an execution that was failing already, other steps that were under 
 
 Timers go on where they were: what was left of them then, less the time since, but for the time that it was paused. A
 step with a total_timeout starts anew with what is left of it.
-
-Lives here: the replay, sans-IO. Does not live here: what a fact changes (`Machine.apply`), where records come from,
-starting what is ready (floor 2).
 """
 
 from __future__ import annotations

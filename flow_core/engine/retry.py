@@ -1,8 +1,4 @@
-"""Policy: whether and when a failed attempt is tried again.
-
-Lives here: pure functions of (setting, attempt, error, random number). Does not live here: the machine that acts on the
-answer (`engine/machine.py`).
-"""
+"""Whether and when a failed attempt is tried again: pure functions."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""`ExecutionTimers`: the timers of one execution, which a pause can freeze.
-
-Lives here: which timers are set, when they ring, what was left of them when they were frozen, and the commands that
-tell floor 2. Does not live here: what a timer means (``engine/machine.py``), a clock (the time comes in as ``now``).
-"""
+"""`ExecutionTimers`: the timers of one execution, which a pause freezes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What all errors share: place, fix line, copying, and the suggestion of near ids.
-
-Lives here: the root of the tree. Does not live here: the tree (``flow_core/errors/__init__.py``), where to import from.
-"""
+"""What all errors share: place, fix line, copying, and the suggestion of near ids."""
 
 from __future__ import annotations
 

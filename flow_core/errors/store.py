@@ -1,6 +1,6 @@
-"""`StoreError` and its kinds: the disk, or the database.
+"""`StoreError` and its kinds: failures of the disk or the database.
 
-Lives here: those classes; `flow_core.errors` is where to import them from. Does not live here: the rest of the tree.
+Import them from `flow_core.errors`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""What flows, executors and handles promise alike, wherever they are: in this process, on a server, or for threads.
+"""What flows, executors and handles have in common: in this process, on a server, or for threads.
 
     async def start_day(flow: FlowLike) -> None:  # a `Flow`, or the `RemoteFlow` of a server
         await flow.call("open-shop", {"day": 7})
 
-Lives here: three Protocols that every face keeps, and for each a smaller one of what only its own process can do. The
-methods of `flow_core.blocking` are those of `Flow`, `Executor` and `Execution` without ``await``. Does not live here:
-any implementation.
+There are three Protocols that every face keeps, and for each a smaller one of what only its own process can do. The
+methods of `flow_core.blocking` are those of `Flow`, `Executor` and `Execution` without ``await``.
 """
 
 from __future__ import annotations

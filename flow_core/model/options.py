@@ -1,8 +1,4 @@
-"""Options: retry, fallback, and the frozen option records of operations, executions, flows and executors.
-
-Lives here: what may be set, and the checks of it. Does not live here: which of several set values wins
-(``engine/policy.py``).
-"""
+"""Options: retry, fallback, and the frozen option records of operations, executions, flows and executors."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""`Projection`: what the records of an execution say about it.
-
-Lives here: status, outcomes, errors and transitions, from records alone. Does not live here: where the records come
-from (a store, or an execution that is under way), what follows from them (``engine/replay.py``).
-"""
+"""`Projection`: status, outcomes, errors and transitions of an execution, computed from its records."""
 
 from __future__ import annotations
 

@@ -3,9 +3,6 @@
 What a machine decides is a `Fact`: a record of which nobody has filled in the ``execution`` yet, with the exception
 itself as its ``error`` and the value itself as its ``output``. A stored record has an `ErrorRecord` and bytes there.
 
-Lives here: the records, which status an execution has after each, what stores answer about executions, and the encoding
-of all fields that a store does not keep as columns. Does not live here: who writes them, and where.
-
 The encoding is one JSON array ``[version, ...]`` for each record. Only the tags listed here are ever decoded, and
 nothing in a store names code. orjson is imported on first use: it costs a third of the package's import time.
 """

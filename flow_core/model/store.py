@@ -1,7 +1,4 @@
-"""`Store`: what a place for executions promises, whatever it is made of.
-
-Lives here: the contract, and what is the same everywhere: walks over pages, the export. Does
-not live here: the rules of a commit (``stores/rules.py``), replaying records (the engine's).
+"""`Store`: what every store of executions and definitions promises.
 
 Ownership: an executor calls `begin` and gets an `Epoch`; every write carries it. An epoch ends when the same executor
 begins again, when it is released, or when it has missed its heartbeats and another executor claims: from then on its

@@ -1,8 +1,4 @@
-"""`StepContext`: what an operation, or a callable that asks for it, knows about the attempt it makes.
-
-Lives here: the way to other flows. Does not live here: who it is, its deadline, headers and clients (`Attempt` of the
-core), contextvars (the core gives each step its own copy).
-"""
+"""`StepContext`: what a step can ask about its attempt, and how it executes other flows."""
 
 from __future__ import annotations
 

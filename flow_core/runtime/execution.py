@@ -1,8 +1,4 @@
-"""`Execution`: the handle of one execution.
-
-Lives here: what a caller can ask of it and wait for. Does not live here: its state (`core.Run`, of which this is the
-public face), moving it (`core.Stepper`), and what follows from a request (``engine/machine.py``).
-"""
+"""`Execution`: the handle of one execution."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""`explain`: what an execution waits for, in words.
-
-Lives here: reading a run and its machine and naming the reason for each step that has not ended. Does not live here:
-changing anything.
-"""
+"""`explain`: what an execution is waiting for, step by step."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What has happened to an execution of this process, as records: those that it kept, and those that its rows tell.
-
-Lives here: where the records of a living execution come from. Does not live here: what they say
-(``model/projection.py``), watching as they happen (`Execution.__aiter__`).
-"""
+"""The records of an execution of this process: those kept in memory, and those rebuilt from its rows."""
 
 from __future__ import annotations
 

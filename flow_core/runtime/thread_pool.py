@@ -1,8 +1,4 @@
-"""`WorkerPool`: threads for sync callables.
-
-Lives here: handing a callable to a thread in its own context, and its outcome back to the scheduler. Does not live
-here: limits of concurrency (the scheduler's).
-"""
+"""`WorkerPool`: runs sync callables on threads, each in its own context."""
 
 from __future__ import annotations
 

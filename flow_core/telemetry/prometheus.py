@@ -1,10 +1,7 @@
-"""`ExecutorCollector`: what executors and their clients counted, for Prometheus.
+"""`ExecutorCollector`: exports what executors and their clients have counted to Prometheus.
 
 The core counts anyway; the collector reads it when Prometheus asks, from the thread that serves it. Nothing is called
 for an execution or a step.
-
-Lives here: names, types and help texts of the metrics, and reading. Does not live here: counting (``core/``,
-``rpc/base.py``, ``pubsub/base.py``).
 
 Names: https://prometheus.io/docs/practices/naming/
 """
