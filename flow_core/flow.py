@@ -70,18 +70,11 @@ class Flow:
     pubsub: PubSubClient | None
 
     def __init__(
-        self,
-        *,
-        executor: Executor | None = None,
-        store: str | Store | None = None,
-        keep: int | timedelta | None = None,
-        rpc: str | Mapping[str, str | RpcClient] | RpcClient | None = None,
-        pubsub: str | PubSubClient | None = None,
-        operations: OperationRegistry | None = None,
-        context: Mapping[str, Any] | None = None,
-        options: FlowOptions | None = None,
-        **unknown: Never,
-    ) -> None:
+        self, *, executor: Executor | None = None, store: str | Store | None = None,
+        keep: int | timedelta | None = None, rpc: str | Mapping[str, str | RpcClient] | RpcClient | None = None,
+        pubsub: str | PubSubClient | None = None, operations: OperationRegistry | None = None,
+        context: Mapping[str, Any] | None = None, options: FlowOptions | None = None, **unknown: Never,
+    ) -> None:  # fmt: skip
         if unknown:
             raise unknown_option("Flow", unknown, Flow)
         options = options or FlowOptions()
@@ -338,12 +331,9 @@ class Flow:
     # --- executing -----------------------------------------------------------------------------------------------
 
     async def execute(
-        self,
-        flow: str | Sequence[Step],
-        request: Any = b"",
-        options: ExecuteOptions | None = None,
+        self, flow: str | Sequence[Step], request: Any = b"", options: ExecuteOptions | None = None,
         **fields: Unpack[ExecuteFields],
-    ) -> Execution:
+    ) -> Execution:  # fmt: skip
         """Execute a flow (by name, or a list of steps) and wait until it ends.
 
         Args:

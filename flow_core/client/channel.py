@@ -59,12 +59,9 @@ OPTIONS: Final = (
 PATIENCE: Final = 5.0
 #: Status -> error, where the trailers bring none.
 KINDS: Final = {
-    "UNAVAILABLE": Unavailable,
-    "DEADLINE_EXCEEDED": NoReply,
-    "UNAUTHENTICATED": Unauthenticated,
-    "PERMISSION_DENIED": PermissionDenied,
-    "UNIMPLEMENTED": NotServed,
-}
+    "UNAVAILABLE": Unavailable, "DEADLINE_EXCEEDED": NoReply, "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": PermissionDenied, "UNIMPLEMENTED": NotServed,
+}  # fmt: skip
 
 
 class Channel:

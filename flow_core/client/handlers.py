@@ -63,10 +63,7 @@ class ServedCall:
 
 
 def served(
-    service: str,
-    steps: Sequence[Step],
-    handler: Callable[..., Any] | None,
-    handlers: Mapping[str, Callable[..., Any]],
+    service: str, steps: Sequence[Step], handler: Callable[..., Any] | None, handlers: Mapping[str, Callable[..., Any]]
 ) -> tuple[tuple[Step, ...], dict[str, Handler]]:
     """(the steps as they are registered, endpoint -> handler).
 

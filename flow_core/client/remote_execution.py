@@ -187,14 +187,9 @@ class RemoteExecutor(ExecutorLike):
         return Explanation(flow or "", id, Status(reply.status), tuple(reasons))
 
     async def list(
-        self,
-        flow: str | None = None,
-        status: Status | None = None,
-        *,
-        since: float | None = None,
-        limit: int = 100,
+        self, flow: str | None = None, status: Status | None = None, *, since: float | None = None, limit: int = 100,
         cursor: str | None = None,
-    ) -> Page:
+    ) -> Page:  # fmt: skip
         request = pb.ListExecutionsRequest(flow=flow or "", since=since, limit=limit, cursor=cursor or "")
         if status is not None:
             number: Any = int(status)

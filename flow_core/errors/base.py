@@ -33,15 +33,9 @@ class FlowError(Exception):
     code: ClassVar[str] = "flow_error"
 
     def __init__(
-        self,
-        message: str,
-        *,
-        fix: str | None = None,
-        flow: str | None = None,
-        execution: Any = None,
-        step: str | None = None,
-        attempt: int | None = None,
-    ) -> None:
+        self, message: str, *, fix: str | None = None, flow: str | None = None, execution: Any = None,
+        step: str | None = None, attempt: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(message)
         self.message = message
         self.fix = fix

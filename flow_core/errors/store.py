@@ -10,16 +10,9 @@ from typing import Any
 from flow_core.errors.base import FlowError
 
 __all__ = [
-    "Conflict",
-    "ForeignStore",
-    "LeaseLost",
-    "SchemaTooNew",
-    "StoreCorrupt",
-    "StoreError",
-    "StoreFull",
-    "StoreTimeout",
+    "Conflict", "ForeignStore", "LeaseLost", "SchemaTooNew", "StoreCorrupt", "StoreError", "StoreFull", "StoreTimeout",
     "StoreUnavailable",
-]
+]  # fmt: skip
 
 
 class StoreError(FlowError):

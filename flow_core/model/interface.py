@@ -21,15 +21,7 @@ from flow_core.model.status import Status
 from flow_core.model.step import Step
 from flow_core.model.transition import Transition
 
-__all__ = [
-    "ChangeLike",
-    "ExecutionLike",
-    "ExecutorLike",
-    "FlowLike",
-    "LocalExecution",
-    "LocalExecutor",
-    "LocalFlow",
-]
+__all__ = ["ChangeLike", "ExecutionLike", "ExecutorLike", "FlowLike", "LocalExecution", "LocalExecutor", "LocalFlow"]
 
 
 @runtime_checkable
@@ -130,14 +122,9 @@ class ExecutorLike(Protocol):
         """
 
     async def list(
-        self,
-        flow: str | None = None,
-        status: Status | None = None,
-        *,
-        since: float | None = None,
-        limit: int = 100,
+        self, flow: str | None = None, status: Status | None = None, *, since: float | None = None, limit: int = 100,
         cursor: str | None = None,
-    ) -> Page:
+    ) -> Page:  # fmt: skip
         """Executions, newest first.
 
         Args:
@@ -209,11 +196,7 @@ class FlowLike(Protocol):
         """Changes of one flow, or of all, without end; with ``since`` (and a flow) those after that revision first."""
 
     async def execute(
-        self,
-        flow: str,
-        request: Any = b"",
-        options: ExecuteOptions | None = None,
-        **fields: Unpack[ExecuteFields],
+        self, flow: str, request: Any = b"", options: ExecuteOptions | None = None, **fields: Unpack[ExecuteFields]
     ) -> ExecutionLike:
         """Execute a flow and wait until it ends.
 

@@ -19,18 +19,9 @@ if TYPE_CHECKING:
     from flow_core.model.resolver import FlowResolver
 
 __all__ = [
-    "Author",
-    "ExecuteFields",
-    "ExecuteOptions",
-    "ExecutorFields",
-    "ExecutorOptions",
-    "FlowFields",
-    "FlowOptions",
-    "OperationOptions",
-    "Retry",
-    "error_names",
-    "unknown_option",
-]
+    "Author", "ExecuteFields", "ExecuteOptions", "ExecutorFields", "ExecutorOptions", "FlowFields", "FlowOptions",
+    "OperationOptions", "Retry", "error_names", "unknown_option",
+]  # fmt: skip
 
 Record = TypeVar("Record")
 Seconds = float | timedelta

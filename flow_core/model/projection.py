@@ -31,7 +31,7 @@ STATUSES: Final = {int(status): status for status in Status}
 
 
 class Projection:
-    """What the records of one execution say: how it stands, how its steps ended, and all that happened.
+    """The state and history of one execution, as its records describe them.
 
         >>> said = Projection(records)
         >>> said.status, [(one.step, one.status) for one in said.transitions()]

@@ -16,26 +16,10 @@ from flow_core.errors import StoreCorrupt
 from flow_core.model.status import Status
 
 __all__ = [
-    "AttemptFailed",
-    "Compensated",
-    "Ending",
-    "Epoch",
-    "ErrorRecord",
-    "ExecutionEnded",
-    "ExecutionInfo",
-    "ExecutionStarted",
-    "Fact",
-    "Page",
-    "Paused",
-    "Record",
-    "Resumed",
-    "StepEnded",
-    "StepStarted",
-    "decode",
-    "encode",
-    "status_after",
-    "to_json",
-]
+    "AttemptFailed", "Compensated", "Ending", "Epoch", "ErrorRecord", "ExecutionEnded", "ExecutionInfo",
+    "ExecutionStarted", "Fact", "Page", "Paused", "Record", "Resumed", "StepEnded", "StepStarted", "decode", "encode",
+    "status_after", "to_json",
+]  # fmt: skip
 
 VERSION: Final = 1
 
@@ -164,16 +148,9 @@ Record = (
 #: What a machine decides, and takes up again when an execution goes on from its records.
 Fact = StepEnded | AttemptFailed | Paused | Resumed | Ending | Compensated
 KINDS: Final[dict[int, type[Any]]] = {
-    1: ExecutionStarted,
-    2: StepStarted,
-    3: StepEnded,
-    4: AttemptFailed,
-    5: Paused,
-    6: Resumed,
-    7: Compensated,
-    8: ExecutionEnded,
-    9: Ending,
-}
+    1: ExecutionStarted, 2: StepStarted, 3: StepEnded, 4: AttemptFailed, 5: Paused, 6: Resumed, 7: Compensated,
+    8: ExecutionEnded, 9: Ending,
+}  # fmt: skip
 NUMBERS: Final = {cls: number for number, cls in KINDS.items()}
 
 

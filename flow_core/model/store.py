@@ -99,15 +99,9 @@ class Store(ABC):
 
     @abstractmethod
     async def list(
-        self,
-        flow: str | None = None,
-        status: Status | None = None,
-        since: float | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
-        *,
-        unfinished: bool = False,
-    ) -> Page:
+        self, flow: str | None = None, status: Status | None = None, since: float | None = None, limit: int = 100,
+        cursor: str | None = None, *, unfinished: bool = False,
+    ) -> Page:  # fmt: skip
         """Executions, newest first. ``since``: started at or after, UTC seconds; ``cursor``: from the page before."""
 
     @abstractmethod

@@ -1,5 +1,4 @@
-"""`MemoryStore`: the contract in its plainest form, for tests, and the reference that other stores are compared with.
-"""
+"""`MemoryStore`: the contract in its plainest form, for tests, and the reference for the other stores."""
 
 from __future__ import annotations
 
@@ -57,16 +56,9 @@ class ExecutionEntry:
     def info(self) -> ExecutionInfo:
         start = self.start
         return ExecutionInfo(
-            start.execution,
-            start.flow,
-            start.revision,
-            self.status,
-            start.parent,
-            start.time_utc,
-            self.ended,
-            self.epoch,
-            self.recoveries,
-        )
+            start.execution, start.flow, start.revision, self.status, start.parent, start.time_utc, self.ended,
+            self.epoch, self.recoveries,
+        )  # fmt: skip
 
 
 class MemoryStore(Store):
@@ -182,15 +174,9 @@ class MemoryStore(Store):
         return [*entry.records] if entry else []
 
     async def list(
-        self,
-        flow: str | None = None,
-        status: Status | None = None,
-        since: float | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
-        *,
-        unfinished: bool = False,
-    ) -> Page:
+        self, flow: str | None = None, status: Status | None = None, since: float | None = None, limit: int = 100,
+        cursor: str | None = None, *, unfinished: bool = False,
+    ) -> Page:  # fmt: skip
         below = parse_cursor(cursor)
         found = [
             entry

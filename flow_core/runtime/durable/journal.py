@@ -68,12 +68,9 @@ class Journal:
     """
 
     def __init__(
-        self,
-        store: Store,
-        epoch: Epoch,
-        release: Callable[[list[Any]], None],
+        self, store: Store, epoch: Epoch, release: Callable[[list[Any]], None],
         lost: Callable[[str | None, BaseException], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._store = store
         self._epoch = epoch
         self._release = release
