@@ -139,7 +139,7 @@ class CommandRunner(Handler):
         self._performing = False
         #: Contexts that threads hold, to tell them that their outcome is no longer wanted.
         self._contexts: WeakKeyDictionary[StepTask, StepContext] = WeakKeyDictionary()
-        #: Key of a timer in the scheduler -> its execution and name.
+        #: key of a timer in the scheduler -> whose it is.
         self._timers: dict[int, tuple[Execution, e.Timer]] = {}
         self._handles: dict[tuple[int, e.Timer], tuple[int, int]] = {}
         self._next_key = 0

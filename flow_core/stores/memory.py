@@ -56,9 +56,16 @@ class ExecutionEntry:
     def info(self) -> ExecutionInfo:
         start = self.start
         return ExecutionInfo(
-            start.execution, start.flow, start.revision, self.status, start.parent, start.time_utc, self.ended,
-            self.epoch, self.recoveries,
-        )  # fmt: skip
+            start.execution,
+            start.flow,
+            start.revision,
+            self.status,
+            start.parent,
+            start.time_utc,
+            self.ended,
+            self.epoch,
+            self.recoveries,
+        )
 
 
 class MemoryStore(Store):
@@ -174,9 +181,15 @@ class MemoryStore(Store):
         return [*entry.records] if entry else []
 
     async def list(
-        self, flow: str | None = None, status: Status | None = None, since: float | None = None, limit: int = 100,
-        cursor: str | None = None, *, unfinished: bool = False,
-    ) -> Page:  # fmt: skip
+        self,
+        flow: str | None = None,
+        status: Status | None = None,
+        since: float | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        *,
+        unfinished: bool = False,
+    ) -> Page:
         below = parse_cursor(cursor)
         found = [
             entry

@@ -20,9 +20,12 @@ class KnownExecution(NamedTuple):
 
 
 def judge(
-    epoch: Epoch, records: Sequence[Record], known: Mapping[str, KnownExecution],
-    starts: Mapping[str, tuple[str, bytes]], outcomes: Container[tuple[str, str]] | None = None,
-) -> list[Record]:  # fmt: skip
+    epoch: Epoch,
+    records: Sequence[Record],
+    known: Mapping[str, KnownExecution],
+    starts: Mapping[str, tuple[str, bytes]],
+    outcomes: Container[tuple[str, str]] | None = None,
+) -> list[Record]:
     """Return the records of a commit that are left to write: all but starts that the store already has.
 
     Args:

@@ -68,9 +68,12 @@ class Journal:
     """
 
     def __init__(
-        self, store: Store, epoch: Epoch, release: Callable[[list[Any]], None],
+        self,
+        store: Store,
+        epoch: Epoch,
+        release: Callable[[list[Any]], None],
         lost: Callable[[str | None, BaseException], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._store = store
         self._epoch = epoch
         self._release = release

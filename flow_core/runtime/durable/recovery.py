@@ -140,7 +140,7 @@ class Recovery:
             while [run for run, parent in [*self._children.items()] if await self._abort_orphan(run, parent)]:
                 pass
         except StoreUnavailable:
-            log.warning("could not read parent executions from the store; retrying")
+            log.warning("the store can't tell what became of parents; it is asked again")
 
     async def _abort_orphan(self, run: Execution, parent: str) -> bool:
         """End an execution whose parent was cancelled, and which its process could not tell that any more."""
@@ -188,7 +188,7 @@ class Recovery:
         except FlowError as error:
             waiting.kind, waiting.reason = "callable", f"it waits for {error.message}"
         if waiting.reason != before:
-            log.warning("execution %s of flow %s waits: %s", info.execution, info.flow, waiting.reason)
+            log.warning("execution %s of flow %s can't go on yet: %s", info.execution, info.flow, waiting.reason)
         return None
 
     def _revive(self, waiting: Waiting, plan: Plan, records: list[Record]) -> None:
@@ -287,7 +287,7 @@ class Recovery:
         except LeaseLost as error:
             self._fenced(error)
         except StoreError as error:
-            log.warning("could not scan for orphaned executions: %s", error.message)
+            log.warning("no look for executions that others left: %s", error.message)
 
     def spawn(self, work: Any) -> asyncio.Task[None]:
         """Do something beside; `DurableSession.close` ends it."""

@@ -270,7 +270,7 @@ class DurableSession:
             self._close()
         self._lost_count += self._let_go(error)
         if not self.recovery.closed and self._beginning is None:
-            log.warning("lease lost: other executors took over our executions; re-joining: %s", error)
+            log.warning("this executor was taken for dead, its executions go on elsewhere; it begins anew: %s", error)
             self._beginning = self.recovery.spawn(self._begin_anew())
 
     def _let_go(self, error: BaseException) -> int:

@@ -128,7 +128,7 @@ def translated(error: BaseException, place: PostgresAddress, *, opening: bool = 
     if state == ENDED_EPOCH:
         return LeaseLost("the epoch is over")
     if state == "53100":
-        return StoreFull(f"no space for {place}", fix="free disk space on the server; flow-core then resumes by itself")
+        return StoreFull(f"no space for {place}", fix="free some on the server; the store goes on by itself")
     if state.startswith("XX0") and state != "XX000":
         return StoreCorrupt(f"{place} is damaged: {said}", fix="restore a backup")
     if state in ("3F000", "42P01", "42703", "42883"):

@@ -96,9 +96,16 @@ class PostgresRows:
         """The columns of the outcomes but the execution's; None for what none of them has, which is cheap."""
         _, steps, attempts, statuses, outputs, errors, recovered, json, started, ended = columns(self._outcomes, 10)
         return [
-            steps, attempts, statuses, outputs, [*map(error_of, errors)] if any(errors) else None,
-            recovered if any(recovered) else None, json if any(json) else None, started, ended,
-        ]  # fmt: skip
+            steps,
+            attempts,
+            statuses,
+            outputs,
+            [*map(error_of, errors)] if any(errors) else None,
+            recovered if any(recovered) else None,
+            json if any(json) else None,
+            started,
+            ended,
+        ]
 
 
 def columns(rows: Sequence[tuple[Any, ...]], count: int) -> Sequence[Sequence[Any]]:

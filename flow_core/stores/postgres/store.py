@@ -123,7 +123,12 @@ class PostgresStore(Store):
     """
 
     def __init__(
-        self, url: str, *, schema: str = "flow_core", timeout: float = 30.0, clock: Callable[[], float] | None = None
+        self,
+        url: str,
+        *,
+        schema: str = "flow_core",
+        timeout: float = 30.0,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         if not _SCHEMA(schema) or schema.startswith("pg_") or schema == "public":
             raise InvalidOption(
@@ -260,9 +265,15 @@ class PostgresStore(Store):
         return [record_of(execution, row) for row in await self._ask("questions", "fetch", _LOAD, execution)]
 
     async def list(
-        self, flow: str | None = None, status: Status | None = None, since: float | None = None, limit: int = 100,
-        cursor: str | None = None, *, unfinished: bool = False,
-    ) -> Page:  # fmt: skip
+        self,
+        flow: str | None = None,
+        status: Status | None = None,
+        since: float | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        *,
+        unfinished: bool = False,
+    ) -> Page:
         wanted = {"flow = ": flow, "status = ": status, "started >= ": since, "key < ": parse_cursor(cursor)}
         given = [(text, value) for text, value in wanted.items() if value is not None]
         where = [f"{text}${n}" for n, (text, _) in enumerate(given, 2)]

@@ -52,7 +52,7 @@ def translated(error: sqlite3.Error, path: str) -> StoreError:
     """The error of ours that tells what to do about one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits are the extended code
     if code == sqlite3.SQLITE_FULL:
-        return StoreFull(f"no space for {path}", fix="free disk space; flow-core then resumes by itself")
+        return StoreFull(f"no space for {path}", fix="free some; the store goes on by itself")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StoreCorrupt(f"{path} is damaged: {error}", fix="restore a backup")
     return StoreUnavailable(f"{path} can't be used now: {error}")

@@ -274,9 +274,15 @@ class SqliteStore(Store):
         return await self._ask(lambda db: load(db, execution))
 
     async def list(
-        self, flow: str | None = None, status: Status | None = None, since: float | None = None, limit: int = 100,
-        cursor: str | None = None, *, unfinished: bool = False,
-    ) -> Page:  # fmt: skip
+        self,
+        flow: str | None = None,
+        status: Status | None = None,
+        since: float | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        *,
+        unfinished: bool = False,
+    ) -> Page:
         wanted = {"flow = ?": flow, "status = ?": status, "started >= ?": since, "key < ?": parse_cursor(cursor)}
         given = {text: value for text, value in wanted.items() if value is not None}
         where = " AND ".join([*given, "ended IS NULL" if unfinished else "1"])
