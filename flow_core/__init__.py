@@ -9,7 +9,7 @@
 
     run(main())
 
-Lives here: the public names. Everything else is reached through them.
+The public names are those of ``flow_core.__all__``.
 """
 
 import typing as _typing
@@ -35,44 +35,15 @@ if _typing.TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "ALL",
-    "REQUEST",
-    "ClientCallOperation",
-    "ClientPublishOperation",
-    "ExecuteOptions",
-    "Execution",
-    "Executor",
-    "ExecutorOptions",
-    "Explanation",
-    "Fallback",
-    "Flow",
-    "FlowError",
-    "FlowExecuteOperation",
-    "FlowOptions",
-    "LocalOperation",
-    "Operation",
-    "OperationOptions",
-    "Permanent",
-    "Reason",
-    "Retry",
-    "Status",
-    "Step",
-    "StepContext",
-    "Transition",
-    "connect",
-    "errors",
-    "get_include",
-    "run",
-]
+    "ALL", "REQUEST", "ClientCallOperation", "ClientPublishOperation", "ExecuteOptions", "Execution", "Executor",
+    "ExecutorOptions", "Explanation", "Fallback", "Flow", "FlowError", "FlowExecuteOperation", "FlowOptions",
+    "LocalOperation", "Operation", "OperationOptions", "Permanent", "Reason", "Retry", "Status", "Step", "StepContext",
+    "Transition", "connect", "errors", "get_include", "run",
+]  # fmt: skip
 
 
 def connect(
-    url: str,
-    *,
-    service: str | None = None,
-    key: str | None = None,
-    tls: _typing.Any = None,
-    **unknown: _typing.Never,
+    url: str, *, service: str | None = None, key: str | None = None, tls: _typing.Any = None, **unknown: _typing.Never
 ) -> "RemoteFlow":
     """The flows of a server, as a `RemoteFlow`, with the methods of `Flow`. It connects with its first call::
 

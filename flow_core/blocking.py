@@ -9,9 +9,6 @@
 Each `Flow` owns one loop in one daemon thread, made at the first call. Its methods are those of `flow_core.Flow`, made
 blocking by one wrapper: coroutine functions are waited for, plain methods run on the loop's thread, async iteration
 becomes iteration, and the handles that come back are wrapped likewise. Contextvars of the caller reach the steps.
-
-Lives here: the wrapper. Does not live here: any method of `Flow`, `Executor` or `Execution`; the thread
-(``runtime/portal.py``); the types, which ``python -m tests.blocking_stub`` derives (``blocking.pyi``).
 """
 
 from __future__ import annotations

@@ -41,64 +41,63 @@ class Execution:
         """Name of the flow."""
     @property
     def revision(self) -> int:
-        """Revision of the flow that it runs."""
+        """Revision of the flow that this execution runs."""
     @property
     def status(self) -> Status:
         """Status of the execution."""
     @property
     def response(self) -> Any:
-        """The result value: the named output, else that of the only sink, else a mapping of the sinks' outputs.
-
-        None while there is none.
+        """The result value: the output named in ``execute(output=...)``, else that of the only sink, else all sinks' by
+        name. None while there is none.
         """
     def result(self, step: str) -> bytes:
         """Output of a step as bytes.
 
         Raises:
             UnknownStep: the flow has no such step.
-            IllegalMove: the step has not succeeded; the message says what it is.
+            IllegalMove: the step has not succeeded; the message names its status.
         """
     def step_status_of(self, step: str) -> Status:
         """Status of a step. Raises `UnknownStep`."""
     @property
     def recovered(self) -> tuple[str, ...]:
-        """Ids of the steps whose fallback's output became theirs."""
+        """Ids of the steps that took over the output of their fallback."""
     @property
     def errors(self) -> dict[str, BaseException]:
         """Last error of each step that failed at least once, and of compensations as ``step.compensation``."""
     def history(self) -> list[Transition]:
-        """What has happened so far, in order of time: attempts and ends of steps, pauses, and the execution itself."""
+        """All transitions so far in order of time: attempts and ends of steps, pauses, and the execution itself."""
     def outcome(self) -> Any:
-        """The result value of an execution that is over; raises what decided its end when it did not succeed."""
+        """The result value of a finished execution; raises the error that ended it when it did not succeed."""
     def wait(self) -> Status:
-        """Wait for the end, however it comes, and return the status. Cancelling the wait leaves the execution alone."""
+        """Wait until it ends, and return its status. Cancelling the wait does not abort the execution."""
     def when_over(self, callback: Callable[[AsyncExecution], None]) -> None:
-        """Call back with this execution once it is over; at once when it is. For thousands without a task each."""
+        """Call ``callback`` with this execution when it ends, at once if it has. Needs no task per execution."""
     def __iter__(self) -> Iterator[Transition]:
-        """Its moves, past ones first, until it is over. Moves within one turn of the loop arrive together."""
+        """Its transitions, past ones first, until it ends. Those of one turn of the loop arrive together."""
     def listen(self) -> asyncio.Event:
-        """An event that is set whenever it went on, until `unlisten`."""
+        """An event that is set at every change of the execution, until `unlisten`."""
     def unlisten(self, changed: asyncio.Event) -> None:
         """Undo `listen`."""
     def pause(self) -> None:
-        """No new step starts from now on; running ones finish and are recorded; timers freeze.
+        """Stop starting new steps. Running steps finish and are recorded; timers freeze.
 
-        With a store it returns when that is recorded: the pause holds after a crash, too.
+        With a store this returns when the pause is committed, so that the pause outlasts a crash.
 
         Raises:
-            IllegalMove: it is over already; LeaseLost: another executor has taken it over.
+            IllegalMove: it has ended; LeaseLost: another executor has taken it over.
         """
     def resume(self) -> None:
-        """Go on after a pause; nothing when it is not paused.
+        """Continue after a pause. Does nothing when it is not paused.
 
         Raises:
-            IllegalMove: it is over already; LeaseLost: another executor has taken it over.
+            IllegalMove: it has ended; LeaseLost: another executor has taken it over.
         """
     def abort(self, *, rollback: bool=False, reason: str='aborted') -> None:
-        """End it: no new step starts, coroutines are cancelled, threads get a token, late results are dropped.
+        """End it: no new step starts, coroutines are cancelled, threads see ``ctx.cancelled``, late results are lost.
 
-        Returns when the cancelled coroutines have ended, or were given up a second later, and compensations (with
-        ``rollback``) are done. Nothing when it is over already.
+        Returns when the cancelled coroutines have ended (after one second it no longer waits for them) and, with
+        ``rollback``, the compensations are done. Does nothing when it has ended.
         """
     @property
     def plan(self) -> Plan: ...
@@ -128,43 +127,43 @@ class Executor:
     @property
     def start_at_once(self) -> Callable[[Plan, Any], AsyncExecution | None] | None: ...
     def init(self, **fields: Unpack[ExecutorFields]) -> None:
-        """Change options. Raises `InvalidOption` while executions are under way."""
+        """Change options. Raises `InvalidOption` while executions are running."""
     @property
     def options(self) -> ExecutorOptions:
         """The options in force."""
     def adopt(self, flow: FlowResolver) -> None:
-        """Let a `Flow` be the one in which child executions find other flows."""
+        """Make a `Flow` the one in which child executions find other flows."""
     @property
     def flow(self) -> FlowResolver | None:
-        """The `Flow` that finds flows by name for it."""
+        """The `Flow` in which child executions find other flows."""
     @property
     def scheduler(self) -> Scheduler:
         """The scheduler on the running loop, made when it is first needed.
 
         Raises:
             ExecutorStopped: `stop` was called.
-            InvalidOption: it is at home on another loop.
+            InvalidOption: the executor is bound to another loop.
         """
     def attach(self, store: Store) -> None:
-        """Keep executions in ``store``, which is open, and go on with those that were left unfinished there.
+        """Keep executions in ``store``, which is open, and continue its unfinished ones.
 
         Raises:
-            StoreError; InvalidOption: executions that live in this process only are under way.
+            StoreError; InvalidOption: executions without a store are running.
         """
     def recover(self) -> int:
-        """Go on with unfinished executions whose owner is gone; returns how many. `attach` and each heartbeat do it."""
+        """Take over unfinished executions of dead owners; returns how many. `attach` and each heartbeat do this."""
     def rebound(self) -> None:
-        """Callables became known: executions that waited for them go on."""
+        """Continue executions that waited for callables which are now registered."""
     def stop(self, drain: float | None=None) -> None:
-        """Refuse new work, wait up to ``drain`` seconds for what runs, then end the rest, which becomes STOPPED.
+        """Refuse new executions, wait for running ones, then cancel the rest, which becomes STOPPED.
 
-        What is paused is not waited for, once nothing of it is under way.
+        Paused executions are not waited for, except for their running steps.
 
         Args:
-            drain: seconds; the executor's option when None.
+            drain: most seconds to wait; the executor's option when None.
         """
     def at_stop(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call ``callback`` when the executor has stopped. Returns what takes it back."""
+        """Call ``callback`` when the executor has stopped. Returns a function that takes this back."""
     def execute(self, steps: Plan | Sequence[Step], request: Any=b'', *, options: ExecuteOptions | None=None, **fields: Unpack[ExecuteFields]) -> Execution:
         """Execute a plan, or a list of steps.
 
@@ -174,19 +173,19 @@ class Executor:
             options: an `ExecuteOptions`; or give its fields as keywords.
 
         Returns:
-            the execution; over unless ``async_=True``.
+            the execution; finished unless ``async_=True``.
 
         Raises:
-            ExecutorStopped, ExecutionConflict, MissingInput; what decided the end when it did not succeed.
+            ExecutorStopped, ExecutionConflict, MissingInput; the error that ended the execution.
         """
     def admit(self) -> None:
         """Wait until there is room for another execution. Raises `ExecutorStopped`."""
     def start(self, plan: Plan, request: Any, options: ExecuteOptions | None=None, caller: StepContext | None=None, steps: Callable[[], bytes] | None=None) -> Execution:
-        """Start an execution, or find the one that has its id; with a store, return when its start is recorded.
+        """Start an execution, or find the one that has its id. With a store, return when its start is committed.
 
         Args:
-            caller: the attempt that waits for it; None: a caller who was admitted.
-            steps: encodes them, for a plan without a registered flow.
+            caller: the attempt that waits for it; None when the caller was admitted.
+            steps: encodes the steps, for a plan without a registered flow.
         """
     def restart(self, flow: str | None, id: str, step: str | None=None) -> Execution:
         """Execute a finished execution's request again, on the same revision, as a new execution.
@@ -195,51 +194,52 @@ class Executor:
             step: start here, with the recorded outputs of the steps that don't come after it.
 
         Raises:
-            UnknownExecution, UnknownStep; IllegalMove: it is not over; MissingInput: no record of what ``step`` needs.
+            UnknownExecution, UnknownStep; IllegalMove: it has not ended; MissingInput: an output that ``step`` needs is
+            not recorded.
         """
     def find(self, flow: str | None, id: str) -> Execution:
-        """The handle of an execution that is live, remembered, or held by somebody.
+        """The handle of an execution that runs here, or is still remembered.
 
         Raises:
-            UnknownExecution: naming the flow it belongs to when that is not ``flow``.
+            UnknownExecution: its message names the flow of the execution when that is not ``flow``.
         """
     def status(self, flow: str | None, id: str) -> Status:
         """Status of an execution."""
     def result(self, flow: str | None, id: str, step: str) -> bytes:
         """Output of a step, as bytes. See `Execution.result`."""
     def history(self, flow: str | None, id: str) -> list[Transition]:
-        """What has happened to an execution so far; of one that only the store knows, in UTC seconds."""
+        """All transitions of an execution so far, in order of time."""
     def export(self, flow: str | None, id: str) -> bytes:
         """Everything the store has of an execution, as a JSON document. Raises `InvalidOption` without a store."""
     def wait(self, flow: str | None, id: str) -> Status:
-        """Wait for the end, however it comes."""
+        """Wait until an execution ends, and return its status."""
     def ended(self, flow: str | None, id: str) -> Execution:
-        """Wait for the end, however it comes, and return the handle, or its like of one that only the store knows."""
+        """Wait until an execution ends, and return its handle, or a `StoredExecution` when only the store knows it."""
     def pause(self, flow: str | None, id: str) -> None:
         """See `Execution.pause`."""
     def resume(self, flow: str | None, id: str) -> None:
         """See `Execution.resume`."""
     def abort(self, flow: str | None, id: str, *, rollback: bool=False) -> None:
-        """See `Execution.abort`. One that can't go on here yet is ended, too, though without a rollback."""
+        """See `Execution.abort`. An execution that waits for callables is ended, too, but without a rollback."""
     def explain(self, flow: str | None, id: str) -> Explanation:
-        """What an execution waits for."""
+        """What an execution is waiting for, and why."""
     def list(self, flow: str | None=None, status: Status | None=None, *, since: float | None=None, limit: int=100, cursor: str | None=None) -> Page:
-        """Executions, newest first: all that the store has, or without one those that are live or remembered.
+        """Executions, newest first: all in the store, or without a store those that run or are remembered.
 
         Args:
-            since: only those that started at or after, UTC seconds.
-            limit: of one page.
-            cursor: of the page before.
+            since: only those that started at this time or later, UTC seconds.
+            limit: executions in one page.
+            cursor: that of the page before.
         """
     def statistics(self) -> ExecutorStatistics:
         """Counters, as one immutable record."""
     def table(self) -> Any:
         """The status table: a NumPy structured array, one row an execution, a zero-copy read-only view."""
     def trace(self, tracer: ExecutionTracer | None) -> None:
-        """Tell ``tracer`` of each execution that starts from now on, and of its steps; None: nobody any more.
+        """Report each execution that starts from now on, and its steps, to ``tracer``; None ends that.
 
         Raises:
-            InvalidOption: somebody is told already.
+            InvalidOption: the executor has a tracer already.
         """
 
 class Flow:

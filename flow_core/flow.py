@@ -1,9 +1,4 @@
-"""`Flow`: the manager. Named flows whose steps come and go while executions run.
-
-Lives here: the public face over the catalog, the executor and the store, with the clients that operations use. Does not
-live here: registering (``catalog/``), how steps are checked and compiled (``engine/``), how they run (``runtime/``,
-``core/``), what the other faces promise alike (``model/interface.py``).
-"""
+"""`Flow`: the manager. Named flows whose steps come and go while executions run."""
 
 from __future__ import annotations
 
@@ -77,18 +72,11 @@ class Flow:
     pubsub: PubSubClient | None
 
     def __init__(
-        self,
-        *,
-        executor: Executor | None = None,
-        store: str | Store | None = None,
-        keep: int | timedelta | None = None,
-        rpc: str | Mapping[str, str | RpcClient] | RpcClient | None = None,
-        pubsub: str | PubSubClient | None = None,
-        operations: OperationRegistry | None = None,
-        context: Mapping[str, Any] | None = None,
-        options: FlowOptions | None = None,
-        **unknown: Never,
-    ) -> None:
+        self, *, executor: Executor | None = None, store: str | Store | None = None,
+        keep: int | timedelta | None = None, rpc: str | Mapping[str, str | RpcClient] | RpcClient | None = None,
+        pubsub: str | PubSubClient | None = None, operations: OperationRegistry | None = None,
+        context: Mapping[str, Any] | None = None, options: FlowOptions | None = None, **unknown: Never,
+    ) -> None:  # fmt: skip
         if unknown:
             raise unknown_option("Flow", unknown, Flow)
         options = options or FlowOptions()
@@ -362,12 +350,9 @@ class Flow:
     # --- executing -----------------------------------------------------------------------------------------------
 
     async def execute(
-        self,
-        flow: str | Sequence[Step],
-        request: Any = b"",
-        options: ExecuteOptions | None = None,
+        self, flow: str | Sequence[Step], request: Any = b"", options: ExecuteOptions | None = None,
         **fields: Unpack[ExecuteFields],
-    ) -> Execution:
+    ) -> Execution:  # fmt: skip
         """Execute a flow (by name, or a list of steps) and wait until it ends.
 
         Args:

@@ -33,13 +33,9 @@ class Plugins:
     """
 
     def __init__(
-        self,
-        group: str,
-        what: str,
-        *,
-        unknown: type[FlowError] = InvalidOption,
+        self, group: str, what: str, *, unknown: type[FlowError] = InvalidOption,
         duplicate: type[FlowError] = InvalidOption,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._group = group
         self._what = what
         self._unknown = unknown

@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 #: From the lowest up: the rooms of a floor, and what they are for. A file imports from lower floors and from its own
 #: room. `scripts/floors` puts this table into README and CONTRIBUTING.
 TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("errors",), "what went wrong, who can mend it, and how"),
+    (("errors",), "what went wrong, who can fix it, and how"),
     (("model",), "the vocabulary: steps, options, records, and what a store and a flow promise"),
     (("core", "net", "proto", "codecs", "plugins"), "the compiled scheduler; connections; the wire format; payloads"),
     (("engine", "operations", "rpc", "pubsub", "stores"), "decisions without a clock; what talks to the world"),

@@ -1,7 +1,4 @@
-"""Diagrams of a flow as text: Mermaid and Graphviz's dot.
-
-Lives here: steps and statuses to text. Does not live here: drawing; nothing here touches a network.
-"""
+"""Diagrams of a flow as text: Mermaid and Graphviz's dot."""
 
 from __future__ import annotations
 

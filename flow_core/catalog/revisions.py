@@ -1,8 +1,6 @@
-"""What a revision changed, as bytes: how definitions are kept in a store.
+"""Encoding and decoding what each revision changed, which is how definitions are kept in a store.
 
-Lives here: encoding one change, reading it, applying it to a `Definition`, and definitions as they were. Does not live
-here: the wire form of a step (``proto/encoding.py``, imported on first use like protobuf), reading and writing the
-store (``catalog/catalog.py``).
+Steps are encoded by ``proto/encoding.py``, which is imported on first use, like protobuf.
 """
 
 from __future__ import annotations

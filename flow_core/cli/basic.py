@@ -83,14 +83,9 @@ def doctor(url: str, /, *, json: bool = False) -> int:
 
 
 def run(
-    file: str,
-    /,
-    *,
-    speedup: PositiveNumber = HUNDRED,
-    concurrency: PositiveCount | None = None,
-    json: bool = False,
+    file: str, /, *, speedup: PositiveNumber = HUNDRED, concurrency: PositiveCount | None = None, json: bool = False,
     quiet: bool = False,
-) -> int:
+) -> int:  # fmt: skip
     """Execute a recorded workflow (WfFormat 1.5): each task becomes a step that sleeps its runtime / SPEEDUP.
 
     Args:

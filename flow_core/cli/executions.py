@@ -34,19 +34,10 @@ def register(app: App) -> None:
 
 
 def execute(
-    flow: str,
-    /,
-    *,
-    data: Annotated[str | None, Parameter(name=["--data", "-d"], allow_leading_hyphen=True)] = None,
-    wait: Switch = False,
-    id: str | None = None,
-    step: str | None = None,
-    output: str | None = None,
-    within: str | None = None,
-    unresolved_wait: Switch = False,
-    no_rollback: Switch = False,
-    common: Common = COMMON,
-) -> int:
+    flow: str, /, *, data: Annotated[str | None, Parameter(name=["--data", "-d"], allow_leading_hyphen=True)] = None,
+    wait: Switch = False, id: str | None = None, step: str | None = None, output: str | None = None,
+    within: str | None = None, unresolved_wait: Switch = False, no_rollback: Switch = False, common: Common = COMMON,
+) -> int:  # fmt: skip
     """Start an execution and print its id; with --wait, its result.
 
     Args:
@@ -124,16 +115,9 @@ def print_value(value: Any) -> None:
 
 
 def list_executions(
-    flow: str | None = None,
-    /,
-    *,
-    status: str | None = None,
-    since: str | None = None,
-    limit: int = 20,
-    cursor: str | None = None,
-    store: Where = None,
-    common: Common = COMMON,
-) -> int:
+    flow: str | None = None, /, *, status: str | None = None, since: str | None = None, limit: int = 20,
+    cursor: str | None = None, store: Where = None, common: Common = COMMON,
+) -> int:  # fmt: skip
     """List executions, the newest first.
 
     Args:

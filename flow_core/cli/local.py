@@ -1,8 +1,4 @@
-"""`LocalStore`: what a store says of executions without a server, and without a word written to it.
-
-Lives here: reading records for ``ls``, ``status`` and ``history``. Does not live here: what a server says of the same
-(``executions.py``); checking a store (``doctor.py``).
-"""
+"""`LocalStore`: reads executions from a store without a server, and never writes to it."""
 
 from __future__ import annotations
 

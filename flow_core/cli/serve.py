@@ -167,13 +167,9 @@ def guard_of(settings: ServeSettings, flow: Flow | None = None) -> Guard:
         raise InvalidOption(f"there are no keys in {keys.path}", fix="flow-core token new NAME --role ROLE --keys FILE")
     limits = Limits(**{name: getattr(settings, name) for name in Limits.__slots__})
     return KeyGuard(
-        keys,
-        certificates=read_certificates(settings.certificates),
-        both=settings.both,
-        limits=limits,
-        owned=None if flow is None else partial(steps_owned, flow),
-        foreign_calls=settings.foreign_calls,
-    )
+        keys, certificates=read_certificates(settings.certificates), both=settings.both, limits=limits,
+        owned=None if flow is None else partial(steps_owned, flow), foreign_calls=settings.foreign_calls,
+    )  # fmt: skip
 
 
 def tls_of(settings: ServeSettings) -> Any:

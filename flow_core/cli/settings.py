@@ -105,13 +105,9 @@ SECTIONS: Final[Mapping[type[Any], str]] = {ClientSettings: "", ServeSettings: "
 
 
 def load(
-    kind: type[T],
-    arguments: Mapping[str, Any] | None = None,
-    *,
-    environment: Mapping[str, str] | None = None,
-    folder: Path | None = None,
-    file: Path | None = None,
-) -> T:
+    kind: type[T], arguments: Mapping[str, Any] | None = None, *, environment: Mapping[str, str] | None = None,
+    folder: Path | None = None, file: Path | None = None,
+) -> T:  # fmt: skip
     """The settings in force.
 
     Args:

@@ -97,15 +97,9 @@ Revision = Annotated[int | None, Parameter(help="only when the flow is at this r
 
 
 def add(
-    flow: str,
-    id: str | None = None,
-    /,
-    *,
-    owner: str = "",
-    revision: Revision = None,
-    made: Made = MADE,
+    flow: str, id: str | None = None, /, *, owner: str = "", revision: Revision = None, made: Made = MADE,
     common: Common = COMMON,
-) -> int:
+) -> int:  # fmt: skip
     """Add a step to a flow, or the steps of a file, all or none. Print the new revision.
 
     Args:
@@ -123,15 +117,9 @@ def add(
 
 
 def replace(
-    flow: str,
-    id: str,
-    /,
-    *,
-    rename: str | None = None,
-    revision: Revision = None,
-    made: Made = MADE,
+    flow: str, id: str, /, *, rename: str | None = None, revision: Revision = None, made: Made = MADE,
     common: Common = COMMON,
-) -> int:
+) -> int:  # fmt: skip
     """Put a step in the place of another. Print the new revision.
 
     Args:

@@ -33,16 +33,9 @@ def register(app: App) -> None:
 
 
 def new(
-    name: str,
-    /,
-    *,
-    role: Role | None = None,
-    expires: str | None = None,
-    rotate: Switch = False,
-    overlap: str = "1d",
-    keys: Keys = None,
-    options: Json = JSON,
-) -> int:
+    name: str, /, *, role: Role | None = None, expires: str | None = None, rotate: Switch = False, overlap: str = "1d",
+    keys: Keys = None, options: Json = JSON,
+) -> int:  # fmt: skip
     """Make a key and print it: it is shown this once.
 
     Args:

@@ -1,9 +1,4 @@
-"""`Channel`: a client's connection to a Flow service.
-
-Lives here: URLs, credentials, calling methods, repeating what may be repeated while the server is away, and turning
-statuses into errors. Does not live here: what is called (``remote_flow.py``,
-``remote_execution.py``, ``worker.py``).
-"""
+"""`Channel`: a client's connection to a Flow service, with credentials, retries while it is away, and typed errors."""
 
 from __future__ import annotations
 
@@ -64,12 +59,9 @@ OPTIONS: Final = (
 PATIENCE: Final = 5.0
 #: Status -> error, where the trailers bring none.
 KINDS: Final = {
-    "UNAVAILABLE": Unavailable,
-    "DEADLINE_EXCEEDED": NoReply,
-    "UNAUTHENTICATED": Unauthenticated,
-    "PERMISSION_DENIED": PermissionDenied,
-    "UNIMPLEMENTED": NotServed,
-}
+    "UNAVAILABLE": Unavailable, "DEADLINE_EXCEEDED": NoReply, "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": PermissionDenied, "UNIMPLEMENTED": NotServed,
+}  # fmt: skip
 
 
 class Channel:

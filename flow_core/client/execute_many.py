@@ -1,8 +1,4 @@
-"""`execute_many`: the client's side of `ExecuteMany`.
-
-Lives here: one stream: filling it with batches, bounded, and reading the outcomes. Does not live here: the server's
-side (``service/server/execute_many.py``).
-"""
+"""`execute_many`: the client's side of `ExecuteMany`, one stream of batches and their outcomes."""
 
 from __future__ import annotations
 

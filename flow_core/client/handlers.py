@@ -1,8 +1,4 @@
-"""The endpoints of a Python service: which function answers which call, and how it is called.
-
-Lives here: turning steps with Python callables into steps that call this service, and answering one call. Does not
-live here: the stream on which calls come (``worker.py``).
-"""
+"""The endpoints of a Python service: which function answers which call, and how it is called."""
 
 from __future__ import annotations
 
@@ -67,10 +63,7 @@ class ServedCall:
 
 
 def served(
-    service: str,
-    steps: Sequence[Step],
-    handler: Callable[..., Any] | None,
-    handlers: Mapping[str, Callable[..., Any]],
+    service: str, steps: Sequence[Step], handler: Callable[..., Any] | None, handlers: Mapping[str, Callable[..., Any]]
 ) -> tuple[tuple[Step, ...], dict[str, Handler]]:
     """(the steps as they are registered, endpoint -> handler).
 

@@ -1,7 +1,4 @@
-"""`RemoteExecutor` and `RemoteExecution`: executions of a server, asked for as if they were here.
-
-Lives here: both, and reading the messages they get. Does not live here: starting executions (``remote_flow.py``).
-"""
+"""`RemoteExecutor` and `RemoteExecution`: a server's executions with the methods of local ones."""
 
 from __future__ import annotations
 
@@ -190,14 +187,9 @@ class RemoteExecutor(ExecutorLike):
         return Explanation(flow or "", id, Status(reply.status), tuple(reasons))
 
     async def list(
-        self,
-        flow: str | None = None,
-        status: Status | None = None,
-        *,
-        since: float | None = None,
-        limit: int = 100,
+        self, flow: str | None = None, status: Status | None = None, *, since: float | None = None, limit: int = 100,
         cursor: str | None = None,
-    ) -> Page:
+    ) -> Page:  # fmt: skip
         request = pb.ListExecutionsRequest(flow=flow or "", since=since, limit=limit, cursor=cursor or "")
         if status is not None:
             number: Any = int(status)

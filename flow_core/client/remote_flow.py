@@ -1,8 +1,4 @@
-"""`RemoteFlow`: the flows of a server, with the methods of `Flow`.
-
-Lives here: registering, looking up, executing. Does not live here: the connection (``channel.py``), handles
-(``remote_execution.py``), many executions over a stream (``execute_many.py``), serving steps (``worker.py``).
-"""
+"""`RemoteFlow`: the flows of a server, with the methods of `Flow`."""
 
 from __future__ import annotations
 
@@ -58,16 +54,9 @@ class RemoteFlow(FlowLike):
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        service: str | None = None,
-        key: str | None = None,
-        tls: Any = None,
-        patience: float = PATIENCE,
-        operations: OperationRegistry | None = None,
-        **unknown: Never,
-    ) -> None:
+        self, url: str, *, service: str | None = None, key: str | None = None, tls: Any = None,
+        patience: float = PATIENCE, operations: OperationRegistry | None = None, **unknown: Never,
+    ) -> None:  # fmt: skip
         if unknown:
             raise unknown_option("RemoteFlow", unknown, RemoteFlow)
         self.channel: Final = Channel(url, key=key, tls=tls, patience=patience)
@@ -91,14 +80,9 @@ class RemoteFlow(FlowLike):
         return await self.create_steps(flow, (step,), revision=revision, owner=owner, lease=lease)
 
     async def create_steps(
-        self,
-        flow: str,
-        steps: Iterable[Step],
-        *,
-        revision: int | None = None,
-        owner: str = "",
+        self, flow: str, steps: Iterable[Step], *, revision: int | None = None, owner: str = "",
         lease: float | None = None,
-    ) -> int:
+    ) -> int:  # fmt: skip
         """Add steps in one revision, all or none, and return it. Steps that the owner registered already stay.
 
         Args:
@@ -213,11 +197,7 @@ class RemoteFlow(FlowLike):
     # --- executing ----------------------------------------------------------------------------------------------------
 
     async def execute(
-        self,
-        flow: str,
-        request: Any = b"",
-        options: ExecuteOptions | None = None,
-        **fields: Unpack[ExecuteFields],
+        self, flow: str, request: Any = b"", options: ExecuteOptions | None = None, **fields: Unpack[ExecuteFields]
     ) -> RemoteExecution:
         """Execute a flow and wait until it ends. With ``async_=True``, return the handle as soon as it has started.
 
@@ -243,14 +223,9 @@ class RemoteFlow(FlowLike):
         return (await self.execute(flow, request, **fields)).response
 
     def execute_many(
-        self,
-        flow: str,
-        requests: Iterable[Any] | AsyncIterator[Any],
-        *,
-        batch: int = 256,
-        window: int = 8_192,
+        self, flow: str, requests: Iterable[Any] | AsyncIterator[Any], *, batch: int = 256, window: int = 8_192,
         **fields: Unpack[ExecuteFields],
-    ) -> AsyncIterator[Outcome]:
+    ) -> AsyncIterator[Outcome]:  # fmt: skip
         """Execute a flow once for each request, over one stream; outcomes come in the order in which they are ready.
 
         Args:
@@ -266,16 +241,10 @@ class RemoteFlow(FlowLike):
     # --- serving ------------------------------------------------------------------------------------------------------
 
     def serve(
-        self,
-        flow: str = "",
-        *steps: Step,
-        handler: Callable[..., Any] | None = None,
-        handlers: Mapping[str, Callable[..., Any]] | None = None,
-        service: str | None = None,
-        keep: bool = False,
-        concurrency: int = 100,
-        drain: float = 25.0,
-    ) -> Worker:
+        self, flow: str = "", *steps: Step, handler: Callable[..., Any] | None = None,
+        handlers: Mapping[str, Callable[..., Any]] | None = None, service: str | None = None, keep: bool = False,
+        concurrency: int = 100, drain: float = 25.0,
+    ) -> Worker:  # fmt: skip
         """Register steps in a flow, and run them here::
 
             charge = Step("charge", charge_card, after="reserve")

@@ -1,8 +1,4 @@
-"""`Worker`: a Python service that runs steps of flows, as one context manager.
-
-Lives here: the life of a worker: connecting, registering, coming back, leaving; and the talk on its stream. Does not
-live here: calling the functions (``handlers.py``), the connection (``channel.py``).
-"""
+"""`Worker`: a Python service that runs steps of flows, as one context manager."""
 
 from __future__ import annotations
 
@@ -69,20 +65,10 @@ class Worker:
     """
 
     def __init__(
-        self,
-        channel: Channel,
-        registration: Registration,
-        release: Callable[[], Awaitable[None]],
-        *,
-        service: str,
-        flow: str,
-        steps: Sequence[Step],
-        handler: Callable[..., Any] | None,
-        handlers: Mapping[str, Callable[..., Any]] | None,
-        keep: bool,
-        concurrency: int,
-        drain: float,
-    ) -> None:
+        self, channel: Channel, registration: Registration, release: Callable[[], Awaitable[None]], *, service: str,
+        flow: str, steps: Sequence[Step], handler: Callable[..., Any] | None,
+        handlers: Mapping[str, Callable[..., Any]] | None, keep: bool, concurrency: int, drain: float,
+    ) -> None:  # fmt: skip
         self.service: Final = check_id(service, "service")
         self.flow: Final = check_id(flow, "flow name") if flow or steps else ""
         check_count(concurrency, "concurrency", least=1)
@@ -181,7 +167,7 @@ class Worker:
             except (UnknownFlow, UnknownStep):
                 pass
             except FlowError as error:
-                log.warning("step %r of flow %r could not be taken out: %s", step.id, self.flow, error.message)
+                log.warning("step %r of flow %r could not be removed: %s", step.id, self.flow, error.message)
 
     # --- the stream ---------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,1 @@
-"""Floor 0: the compiled core. Integers and flat C arrays in, integers out.
-
-Lives here: graphs, queues, statuses, counters, timers, one execution's state, and the scheduler that steps coroutines.
-Does not live here: names, policies (retry, fallback, conditions), stores, networks.
-"""
+"""Floor 0: the compiled core, which knows integers and flat C arrays, but no names, policies, stores or networks."""

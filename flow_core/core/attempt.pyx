@@ -1,8 +1,4 @@
-"""`Attempt`: what an operation asks of the attempt it makes, for each call to the outside anew.
-
-Lives here: identity, headers, the time that is left, the way to the clients. Does not live here: other flows
-(`StepContext` of floor 2, which is made of this), making it (`Scheduler`, which is given the class).
-"""
+"""`Attempt`: what an operation can ask about the attempt it makes: identity, headers, time left and clients."""
 
 from types import MappingProxyType
 

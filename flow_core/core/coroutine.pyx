@@ -1,8 +1,4 @@
-"""What a call gave as a coroutine, one step of it, and the registry of current tasks.
-
-Lives here: what can be stepped, `send`, `throw` and the differences between Python versions behind them, whether what
-came out will do. Does not live here: what the outcome of a step means (`StepTask`).
-"""
+"""Stepping a coroutine, whatever kind of object it is, and the registry of current tasks."""
 
 from asyncio import tasks
 

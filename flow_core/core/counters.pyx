@@ -1,8 +1,4 @@
-"""Named counters that any thread may bump without a lock and anybody may read.
-
-Lives here: names, and the immutable snapshot. Does not live here: the atomics (``src/flow_core/counters.hpp``), or what
-is counted.
-"""
+"""Named counters that any thread can increment and read without a lock."""
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint64_t
 

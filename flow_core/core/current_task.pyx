@@ -1,11 +1,9 @@
-"""`CurrentTask`: the current task and the context in which steps run, made once and used by many.
+"""`CurrentTask`: the current task and the context in which steps run, made once and used by many steps.
 
 A step that finishes without suspending and keeps nothing can't tell whether its task and its context were made for it.
 So one stand-in task is registered as current for a whole batch of steps, in one copy of the execution's context; after
 each step `current_touched` looks whether the step kept or changed either, and if so the next one gets new ones
 (`hand_over`).
-
-Lives here: entering, leaving, changing what was kept. Does not live here: stepping coroutines (`Scheduler`).
 """
 
 import contextvars

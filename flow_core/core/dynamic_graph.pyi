@@ -18,28 +18,14 @@ class DynamicGraph:
     def find(self, name: str) -> int | None: ...
     def get(self, name: str) -> Any: ...
     def add(
-        self,
-        name: str,
-        item: object,
-        after: Sequence[str] = (),
-        before: Sequence[str] = (),
-        *,
-        after_all: bool = False,
-        before_all: bool = False,
-        detached: bool = False,
-    ) -> None: ...
+        self, name: str, item: object, after: Sequence[str] = (), before: Sequence[str] = (), *,
+        after_all: bool = False, before_all: bool = False, detached: bool = False,
+    ) -> None: ...  # fmt: skip
     def add_many(self, items: Iterable[Item]) -> None: ...
     def replace(
-        self,
-        name: str,
-        item: object,
-        after: Sequence[str] = (),
-        before: Sequence[str] = (),
-        *,
-        after_all: bool = False,
-        before_all: bool = False,
-        detached: bool = False,
-    ) -> None: ...
+        self, name: str, item: object, after: Sequence[str] = (), before: Sequence[str] = (), *,
+        after_all: bool = False, before_all: bool = False, detached: bool = False,
+    ) -> None: ...  # fmt: skip
     def remove(self, name: str) -> None: ...
     def unresolved(self) -> dict[str, list[str]]: ...
     def reaches(self, a: str, b: str) -> bool: ...

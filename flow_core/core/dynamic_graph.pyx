@@ -1,8 +1,4 @@
-"""The growing graph of a flow's steps: registered one by one or in bulk, cycles refused, names bound late.
-
-Lives here: strings and items. Does not live here: storage and order (``src/flow_core/dynamic_graph.hpp``,
-``dynamic_graph_order.hpp``), what a step is, the checks of its id.
-"""
+"""The growing graph of a flow's steps: registered one by one or in bulk, cycles refused, names bound late."""
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.unicode cimport PyUnicode_Compare

@@ -4,9 +4,6 @@ A future of asyncio calls back in the next turn of the loop. When the end of an 
 loop, its caller can go on right there: `EndFuture.tell` saves that turn, and what the execution leaves is freed before
 the caller makes the next one. A thousand executions that end in one turn would else free everything first and make
 everything afterwards, and each such wave of new objects starts Python's garbage collector.
-
-Lives here: result, exception, callbacks, awaiting, telling at once or later. Does not live here: what makes the outcome
-of a task (`StepTask`), when there is somebody to tell (`Scheduler`).
 """
 
 import contextvars

@@ -8,11 +8,9 @@ class Graph:
     n: int
     m: int
     def __init__(
-        self,
-        n: SupportsIndex,
-        sources: Sequence[SupportsIndex] | Buffer = (),
+        self, n: SupportsIndex, sources: Sequence[SupportsIndex] | Buffer = (),
         targets: Sequence[SupportsIndex] | Buffer = (),
-    ) -> None: ...
+    ) -> None: ...  # fmt: skip
     @staticmethod
     def from_csr(
         pred_indptr: Sequence[SupportsIndex] | Buffer, pred_indices: Sequence[SupportsIndex] | Buffer

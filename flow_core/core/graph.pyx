@@ -1,8 +1,4 @@
-"""An immutable directed acyclic graph over the nodes 0 to n-1, as flat arrays.
-
-Lives here: building from sequences and buffers, queries. Does not live here: the algorithms
-(``src/flow_core/csr.hpp``), names of nodes (`DynamicGraph`), or the state of a run.
-"""
+"""An immutable directed acyclic graph over the nodes 0 to n-1, as flat arrays."""
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t

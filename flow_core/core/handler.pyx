@@ -1,7 +1,4 @@
-"""`Handler`, the interface between the scheduler and the engine above it: whatever is not plain goes through it.
-
-Lives here: what the scheduler asks, with types. Does not live here: an answer (floor 2).
-"""
+"""`Handler`: the interface through which the scheduler hands everything that is not plain to the engine above it."""
 
 
 cdef class Handler:

@@ -49,18 +49,10 @@ class Plan:
     def __len__(self) -> int: ...
     def compile(self) -> list[int]: ...
     def configure(
-        self,
-        index: int,
-        *,
-        call: Callable[..., Any] | None,
-        kind: int,
-        arity: int = 1,
-        source: int = ...,
-        mapping: tuple[tuple[str, int | str], ...] | str | None = None,
-        flags: int = 0,
-        join: int = ...,
+        self, index: int, *, call: Callable[..., Any] | None, kind: int, arity: int = 1, source: int = ...,
+        mapping: tuple[tuple[str, int | str], ...] | str | None = None, flags: int = 0, join: int = ...,
         policy: Any = None,
-    ) -> None: ...
+    ) -> None: ...  # fmt: skip
     def source(self, index: int) -> int: ...
     def index(self, name: str) -> int: ...
     def writers(self, output: str) -> tuple[int, ...]: ...

@@ -1,7 +1,6 @@
 """`Plan`: a revision compiled for running, shared by any number of executions.
 
-Lives here: the table of step rows, filled in C for plain steps (a local callable, default or direct input), and row by
-row through `configure` for the others. Does not live here: what a policy is, or how names become a graph.
+Rows of plain steps (a local callable, default or direct input) are filled in C, the others one by one by `configure`.
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free

@@ -1,8 +1,4 @@
-"""The queue of what can run now: priority lanes for one thread, and an inbox through which others post.
-
-Lives here: checks and conversion. Does not live here: rings, fairness and the inbox (``src/flow_core/ring.hpp``), or
-what an item stands for.
-"""
+"""The queue of what can run now: priority lanes for one thread, and an inbox through which others post."""
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 

@@ -1,8 +1,6 @@
 """`Run`: one execution as integers in one block, and what follows when one of its steps ends.
 
-Lives here: the block's life, the successors of an ended step (`run_succeed` in the ``.pxd`` is the short way of plain
-success, `Run.settle` the general one), the inputs of steps, and the check of all invariants. Does not live here:
-calling anything (`Scheduler`), moves that the engine decides (`Stepper`).
+`run_succeed` in the ``.pxd`` is the short way of plain success, `Run.settle` the general one.
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free

@@ -1,8 +1,4 @@
-"""`RunTable`: the executions of one executor: their rows and ids, those that are live, and those that are remembered.
-
-Lives here: giving a run its row and its id or nothing at all, finding it by its id, remembering it for a while after
-its end. Does not live here: making and ending runs (`Scheduler`), what ids look like as text (floor 2).
-"""
+"""`RunTable`: the executions of one executor by row and by id, both running ones and those still remembered."""
 
 import collections
 

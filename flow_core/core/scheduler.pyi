@@ -38,37 +38,19 @@ class Scheduler(TaskScheduler):
     @property
     def kept(self) -> deque[Any]: ...
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        table: StatusTable,
-        handler: Handler,
-        run_type: type[Run] = ...,
-        context_type: Callable[..., Any] | None = None,
-        encode: Callable[[Any], bytes] | None = None,
-        limit: int = 10_000,
-        keep: int = 1000,
-        nonce: int = 0,
-        clock: Callable[[], float] | None = None,
-        wall: Callable[[], float] = ...,
-        budget: float = 0.001,
-    ) -> None: ...
+        self, loop: asyncio.AbstractEventLoop, *, table: StatusTable, handler: Handler, run_type: type[Run] = ...,
+        context_type: Callable[..., Any] | None = None, encode: Callable[[Any], bytes] | None = None,
+        limit: int = 10_000, keep: int = 1000, nonce: int = 0, clock: Callable[[], float] | None = None,
+        wall: Callable[[], float] = ..., budget: float = 0.001,
+    ) -> None: ...  # fmt: skip
     def start(
         self, plan: Plan, request: Any, options: Any = None, limit: int = 0, lane: int = 1, depth: int = 0
     ) -> Any: ...
     def start_at_once(self, plan: Plan, request: Any) -> Any: ...
     def prepare(
-        self,
-        plan: Plan,
-        request: Any,
-        options: Any = None,
-        limit: int = 0,
-        lane: int = 1,
-        depth: int = 0,
-        name: str | None = None,
-        caller: Any = None,
-        parent: Any = None,
-    ) -> Any: ...
+        self, plan: Plan, request: Any, options: Any = None, limit: int = 0, lane: int = 1, depth: int = 0,
+        name: str | None = None, caller: Any = None, parent: Any = None,
+    ) -> Any: ...  # fmt: skip
     def launch(self, run: Run) -> None: ...
     def finish(self, run: Run, status: int, failure: BaseException | None = None) -> None: ...
     def waiter(self, run: Run) -> EndFuture | None: ...

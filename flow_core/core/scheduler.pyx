@@ -14,10 +14,6 @@ A ``tracer``, when there is one, is asked for the `trace` of each new run, which
     run.trace = tracer.begin(run)               in the context of the caller, before the run has an id
     run.trace.enter(index, activity)            in the context of the step, just before it is called
     run.trace.ended()                           the execution is over
-
-Lives here: the life of executions, starting, stepping and ending their steps, what a turn does with its work,
-deadlines, those who wait for ends. Does not live here: when turns come (`Turns`), counting slots (`Slots`), rows and
-ids (`RunTable`), what a step sees (`CurrentTask`), policies.
 """
 
 import time as clocks

@@ -2,9 +2,6 @@
 
 A step that waits for somebody who is away can lend its slot to others for that time. Executions that find no slot free
 wait in lanes, and get the slots that become free at the beginning of a turn, one each.
-
-Lives here: counting, lending, the lanes. Does not live here: limits of single executions (`Run.limit`), what runs next
-(`Scheduler`).
 """
 
 cimport cython

@@ -1,8 +1,4 @@
-"""The table of executions: one cache line each, readable by other threads and by NumPy while it changes.
-
-Lives here: acquiring rows, checked moves, the NumPy window. Does not live here: the layout and the moves
-(``src/flow_core/status.hpp``), or who decides to move.
-"""
+"""The table of executions: one cache line each, readable by other threads and by NumPy while it changes."""
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_FillInfo
 from libc.stdint cimport int64_t, uint32_t
 

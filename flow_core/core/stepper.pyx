@@ -2,9 +2,6 @@
 
 The `Scheduler` moves runs from C, as long as everything goes plainly. What does not is decided in Python, by a machine
 that holds a stepper; the handle that callers get has none of these methods, so that nobody can forge an outcome.
-
-Lives here: the moves of single steps, what the engine reads and hangs on a run. Does not live here: what follows from a
-move (`Run.settle`), what to do about a failure (floor 1), calling anything (`Scheduler`).
 """
 
 from cpython.ref cimport Py_INCREF, PyObject

@@ -26,14 +26,9 @@ class StepTask(Future):
     @property
     def detached(self) -> bool: ...
     def __init__(
-        self,
-        coro: Coroutine[Any, Any, Any],
-        *,
-        loop: asyncio.AbstractEventLoop | None = None,
-        name: str | None = None,
-        context: Context | None = None,
-        eager_start: bool = False,
-    ) -> None: ...
+        self, coro: Coroutine[Any, Any, Any], *, loop: asyncio.AbstractEventLoop | None = None, name: str | None = None,
+        context: Context | None = None, eager_start: bool = False,
+    ) -> None: ...  # fmt: skip
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     def __call__(self, future: Any = None) -> None: ...
     def cancel(self, msg: Any = None) -> bool: ...

@@ -1,9 +1,7 @@
 """`StepTask`, a task in the sense of asyncio, driven by a `TaskScheduler`.
 
-Lives here: one coroutine's life: its steps, what it may yield, cancellation counts. It follows the documented behaviour
-of `asyncio.Task`, so that `current_task()`, `timeout()`, `TaskGroup` and anyio work inside a step; CPython's own tests
-of tasks run against it (``tests/core/test_asyncio_semantics.py``). Does not live here: the outcome and who waits for it
-(`Future`), which step comes next (`Scheduler`).
+It follows the documented behaviour of `asyncio.Task`, so that `current_task()`, `timeout()`, `TaskGroup` and anyio work
+inside a step; CPython's own tests of tasks run against it (``tests/core/test_asyncio_semantics.py``).
 
 The one difference to a task made by `asyncio.create_task`: it is not in `asyncio.all_tasks()`. That registry is a
 set of weak references whose upkeep costs as much as a step that suspends, and its main use, cancelling what is

@@ -1,8 +1,4 @@
-"""The list of a run's tasks that suspended, or that a thread works on. It hangs on `Run.tasks` and owns its tasks.
-
-Lives here: putting a task on the list, taking it off, and telling the garbage collector of it. Does not live here: when
-(`Scheduler`).
-"""
+"""The list of a run's tasks that suspended or that a thread works on. It hangs on `Run.tasks` and owns its tasks."""
 
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 

@@ -1,8 +1,4 @@
-"""Thousands of deadlines behind one timer of the loop.
-
-Lives here: checks and conversion. Does not live here: the heap (``src/flow_core/timer_heap.hpp``), clocks, or what
-happens when a timer fires.
-"""
+"""Thousands of deadlines behind one timer of the loop."""
 from libc.math cimport isnan
 from libc.stdint cimport int64_t, uint64_t
 

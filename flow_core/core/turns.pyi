@@ -18,13 +18,8 @@ class Turns:
     @property
     def ahead(self) -> float: ...
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        take_turn: Callable[[], object],
-        take_posted: Callable[[Any], object],
-        ring: Callable[[], object],
-        clock: Callable[[], float] | None = None,
-        wall: Callable[[], float] = ...,
+        self, loop: asyncio.AbstractEventLoop, take_turn: Callable[[], object], take_posted: Callable[[Any], object],
+        ring: Callable[[], object], clock: Callable[[], float] | None = None, wall: Callable[[], float] = ...,
         budget: float = 0.001,
-    ) -> None: ...
+    ) -> None: ...  # fmt: skip
     def post(self, item: Any) -> int: ...

@@ -3,9 +3,6 @@
 Work waits in one queue and is taken up in *turns*: callbacks of the loop that go on until nothing is left or the budget
 (seconds) is used up, so that a flood of instant steps leaves the loop to others every millisecond. The clock is read
 every few dozen steps, as many as fit into a tenth of the budget at the pace seen last.
-
-Lives here: when turns come, their budget, timers, wake-ups from other threads. Does not live here: what is done in a
-turn and when a timer rings (`Scheduler`, whose callbacks it is given).
 """
 
 import time as clocks

@@ -1,8 +1,4 @@
-"""Executions of steps that belong to no registered flow: the steps are given to ``execute`` itself.
-
-Lives here: their plan, and their encoded form for a store, which has no other place for them. Does not live here:
-registered flows (``engine/definition.py``).
-"""
+"""Plans of executions whose steps are given to ``execute`` itself and belong to no registered flow."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ __all__ = ["own_plan", "restore_own_plan"]
 def own_plan(
     steps: Sequence[Step], options: ExecuteOptions | None, bindings: Bindings
 ) -> tuple[Plan, Callable[[], bytes]]:
-    """The plan of ``steps``, and what encodes them. Raises what registering them would."""
+    """The plan of ``steps``, and a function that encodes them. Raises what registering them would."""
     definition = Definition(options.flow if options is not None and options.flow else "steps")
     checked = check_steps(steps)
     definition.create(checked)
@@ -41,7 +37,7 @@ def _encoded(steps: Sequence[Step]) -> bytes:
 def restore_own_plan(
     flow: str, steps: bytes, start: str | None, bindings: Bindings, registry: OperationDecoder
 ) -> Plan:
-    """The plan of steps that were encoded. Raises `DecodeError`, `UnknownOperation`."""
+    """The plan of encoded steps. Raises `DecodeError`, `UnknownOperation`."""
     from flow_core.proto.encoding import decode_steps
 
     definition = Definition(flow)

@@ -1,9 +1,7 @@
-"""`Bindings`: names that steps use -> the callables of this process.
+"""`Bindings`: which callables of this process the names in steps stand for.
 
-A stored step names its callables, and code is never found by a stored name alone: this process has to say what a name
-means, by `bind` or by registering the same step again.
-
-Lives here: those names, and what is missing. Does not live here: the plan that is made with them (``engine/plan.py``).
+A stored step only names its callables, and a stored name is never imported: the process has to provide the callable by
+`bind`, or by registering the same step again.
 """
 
 from __future__ import annotations
@@ -29,14 +27,14 @@ class Bindings:
     def __init__(self) -> None:
         self.functions: dict[str, Callable[..., Any]] = {}
         self.predicates: dict[str, Callable[[Any], bool]] = {}
-        #: (flow, step, role, name of the operation) -> the callable it had when it was registered in this process: what
-        #: a stored step is bound to again. Lambdas of one function share a name, so the name alone is not enough.
+        #: (flow, step, role, name of the operation) -> the callable it was registered with in this process. All four
+        #: are needed because lambdas of one function share a name.
         self.places: dict[tuple[str, str, str, str], Callable[..., Any]] = {}
-        #: Grows with every change: plans compiled before it are stale.
+        #: Grows with every change, which makes earlier plans stale.
         self.version = 0
 
     def learn(self, flow: str, steps: Iterable[Step]) -> bool:
-        """Remember the callables of steps, for their stored form. Returns whether any is new."""
+        """Remember the callables of steps, for stored steps. Returns whether any is new."""
         new = False
         for step in steps:
             for role, operation in roles(step):
@@ -47,7 +45,7 @@ class Bindings:
         return new
 
     def missing(self, flow: str, steps: Iterable[Step]) -> list[str]:
-        """What steps need and this process does not have: callables and predicates, in words."""
+        """Texts that name the callables and predicates that steps need and this process lacks."""
         found = []
         for step in steps:
             for role, operation in roles(step):
@@ -58,10 +56,10 @@ class Bindings:
         return found
 
     def call_of(self, operation: Operation, place: tuple[str, str, str] | None = None) -> Call:
-        """(kind, arity, callable) behind an operation; the callable is None for a local one nobody bound.
+        """(kind, arity, callable) of an operation; the callable is None for a local operation that is not bound.
 
         Args:
-            place: flow, step and role, for the callable that was registered there.
+            place: flow, step and role, to find the callable that was registered there.
         """
         if not isinstance(operation, LocalOperation):
             return Kind.KIND_OPERATION, 2, operation.execute
@@ -78,7 +76,7 @@ class Bindings:
         """The predicate that ``step.when`` names.
 
         Raises:
-            InvalidStep: nobody registered it; with ``lenient``, when it is asked.
+            InvalidStep: it is not registered. With ``lenient`` the predicate raises this when it is called.
         """
         assert step.when is not None
         found = self.predicates.get(step.when)
@@ -99,7 +97,7 @@ class Bindings:
 
 
 def roles(step: Step) -> Iterator[tuple[str, Operation]]:
-    """What a step may call, by the part it plays."""
+    """The operations of a step by role."""
     yield "operation", step.operation
     if step.fallback is not None:
         yield "fallback", step.fallback.operation

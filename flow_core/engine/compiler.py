@@ -1,10 +1,7 @@
-"""Compiling: a topology of steps becomes a `core.Plan`.
+"""Compiles a topology of steps into a `core.Plan`.
 
 Plain steps are described by the core itself (`Plan.compile`); this module describes the others: operations that take
 bytes, steps with a policy, inputs by name, sub-plans that start in the middle.
-
-Lives here: what names of inputs mean, and the `StepPolicy` of a step. Does not live here: what names of callables mean
-(``engine/bindings.py``), when a policy acts (``engine/retry.py``, ``engine/machine.py``).
 """
 
 from __future__ import annotations
@@ -28,20 +25,12 @@ _JOINS = {"all": Join.JOIN_ALL, "any": Join.JOIN_ANY, "done": Join.JOIN_DONE}
 
 
 class StepPolicy:
-    """What a step that is not plain wants, its own settings merged with those of its operation (the step's win)."""
+    """The settings of a step that is not plain, merged with those of its operation (the step's take precedence)."""
 
     __slots__ = (
-        "allow_fail",
-        "call",
-        "compensation",
-        "condition",
-        "fallback",
-        "recovers",
-        "retry",
-        "step",
-        "timeout",
+        "allow_fail", "call", "compensation", "condition", "fallback", "recovers", "retry", "step", "timeout",
         "total_timeout",
-    )
+    )  # fmt: skip
 
     def __init__(self, step: Step, bindings: Bindings, flow: str = "", lenient: bool = False) -> None:
         options = step.operation.options
@@ -58,7 +47,7 @@ class StepPolicy:
         self.compensation = calls.get("compensation")
 
     def call_of(self, activity: int) -> Call:
-        """What to call for the fallback or the compensation."""
+        """The call of the fallback or the compensation."""
         call = self.fallback if activity == Activity.ACTIVITY_FALLBACK else self.compensation
         if call is None or call[2] is None:
             raise InvalidStep(f"step {self.step.id!r}: a local operation behind it is not bound in this process")
@@ -66,7 +55,7 @@ class StepPolicy:
 
     @property
     def flags(self) -> int:
-        """What the scheduler has to know of it, as ``Flag`` bits."""
+        """The settings that the scheduler needs, as ``Flag`` bits."""
         flags = 0
         if self.condition is not None:
             flags |= Flag.FLAG_WHEN
@@ -103,9 +92,9 @@ def compile_plan(
 
 
 def _chosen(plan: Plan, special: list[int], start: str | None) -> list[int] | None:
-    """The steps that an execution has; None for all.
+    """Indexes of the steps that an execution runs; None for all.
 
-    A manual step and what comes after it run only when it is itself the start, or comes after a start that is manual.
+    A manual step and its descendants run only when it is the start itself, or descends from a manual start.
     """
     manual = [index for index in special if plan.items[index].manual]
     if start is None and not manual:
@@ -121,7 +110,7 @@ def _chosen(plan: Plan, special: list[int], start: str | None) -> list[int] | No
 def _part(
     graph: Graph, items: tuple[Step, ...], nodes: Iterable[int]
 ) -> tuple[Graph, tuple[Step, ...], dict[int, tuple[str, ...]]]:
-    """A sub-graph, its steps, and for each of its steps that lost predecessors the outputs of those."""
+    """A sub-graph, its steps, and the outputs of predecessors outside of it for each step that has such."""
     wanted = sorted(nodes)
     inside = set(wanted)
     part, mapping = graph.subgraph(wanted)
@@ -134,14 +123,14 @@ def _part(
 
 
 class _Compiler:
-    """Describes the steps of a plan that the core left out.
+    """Describes the steps of a plan that are not plain.
 
     Args:
-        plan: to complete.
-        bindings: what names mean in this process.
-        start: the step that the execution starts at, if any: it gets the request.
-        lost: steps of a part -> outputs of their predecessors that are not in it.
-        lenient: whether predicates may be missing until they are asked.
+        plan: the plan to complete.
+        bindings: the callables of this process by name.
+        start: the step that the execution starts at, if any. It gets the request.
+        lost: steps of a sub-graph -> outputs of their predecessors outside of it.
+        lenient: whether predicates may be missing until they are called.
     """
 
     def __init__(
@@ -165,7 +154,7 @@ class _Compiler:
         )  # fmt: skip
 
     def source(self, index: int, step: Step) -> tuple[int, Any]:
-        """Where the input of a step comes from: a source number, and what goes with it."""
+        """Where the input of a step comes from: a source number, and its argument."""
         if step.input is None:
             return (Source.FROM_REQUEST, None) if step.id == self.start else self.default_source(index)
         if isinstance(step.input, str):
@@ -175,7 +164,7 @@ class _Compiler:
         return Source.FROM_MAPPING, pairs
 
     def default_source(self, index: int) -> tuple[int, Any]:
-        """The outputs of all predecessors; those of predecessors that are not in this part come from outside."""
+        """The outputs of all predecessors; those of predecessors outside of this sub-graph have to be given."""
         predecessors = self.plan.graph.predecessors(index)
         inside: dict[str, int] = {}
         for predecessor in map(int, predecessors):
@@ -205,7 +194,7 @@ class _Compiler:
         return name
 
     def refuse_unordered(self, step: Step, name: str, writers: list[str]) -> None:
-        """Raise when ``name`` is no output from outside, but one that ``step`` can't have."""
+        """Raise when ``name`` is an output of this flow that ``step`` can't read."""
         if writers:
             raise InvalidStep(
                 f"step {step.id!r} reads {name!r}, but does not run after a step that writes it",
@@ -227,7 +216,7 @@ class _Compiler:
 
 
 def outside_inputs(plan: Plan) -> dict[str, str]:
-    """Outputs that have to be given with ``inputs=`` -> the step that needs each."""
+    """Outputs that have to be given in ``inputs=`` -> the step that needs each."""
     needed: dict[str, str] = {}
     for index, mapping in plan.mappings.items():
         names = [mapping] if isinstance(mapping, str) else [source for _, source in mapping if isinstance(source, str)]
@@ -237,7 +226,7 @@ def outside_inputs(plan: Plan) -> dict[str, str]:
 
 
 def check_start(plan: Plan, options: ExecuteOptions) -> None:
-    """Whether an execution of a plan can begin with these options.
+    """Check that an execution of a plan can begin with these options.
 
     Raises:
         MissingInput: an output that has to come from outside is not in ``options.inputs``.

@@ -1,9 +1,4 @@
-"""`Definition`: the steps of one flow, registered one by one by owners that don't know each other.
-
-Lives here: adding, deleting, replacing with compare-and-set on the revision, and the cache of compiled plans. Does not
-live here: the refusal of cycles (`core.DynamicGraph`) and of unordered writers of one output (``engine/outputs.py``),
-how a plan is made (``engine/compiler.py``), which flows there are (``flow.py``).
-"""
+"""`Definition`: the steps of one flow, registered one by one by owners that don't know each other."""
 
 from __future__ import annotations
 
@@ -29,15 +24,15 @@ from flow_core.model.step import Step
 
 __all__ = ["Definition"]
 
-#: Plans of one revision that are kept: the whole flow's, and those of the start steps that were asked for last.
+#: Cached plans of one revision: that of the whole flow, and those of the start steps used last.
 MOST_PLANS = 64
 
 
 class Definition:
     """The steps of one flow at its current revision.
 
-    Every change makes a new revision or raises and changes nothing. Executions hold on to the `Plan` of the revision
-    they started with.
+    Every change makes a new revision, or raises and changes nothing. Executions keep the `Plan` of the revision they
+    started with.
 
     Args:
         name: of the flow.
@@ -47,7 +42,7 @@ class Definition:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        #: Number of changes so far; 0 is a flow nobody has registered a step in.
+        #: Number of changes so far; 0 for a flow that has never had a step.
         self.revision = 0
         self.topology = DynamicGraph()
         self._outputs = Outputs(name, self.topology)
@@ -91,10 +86,10 @@ class Definition:
         return self._changed()
 
     def delete(self, step: str | Step, revision: int | None = None) -> int:
-        """Take a step out; those that named it in ``after``/``before`` become unresolved. Returns the new revision.
+        """Remove a step; its id in ``after``/``before`` of others becomes unresolved. Returns the new revision.
 
         Raises:
-            UnknownStep, OutputConflict (it kept two writers of one output in order), RevisionConflict.
+            UnknownStep, OutputConflict (the step kept two writers of one output in order), RevisionConflict.
         """
         self._expect(revision)
         gone = self._get(step)
@@ -106,7 +101,7 @@ class Definition:
         return self._changed()
 
     def replace(self, old: str | Step, new: Step, revision: int | None = None) -> int:
-        """Put ``new`` where ``old`` was, in one revision. Returns it.
+        """Replace ``old`` with ``new`` in one revision, and return the revision.
 
         Raises:
             as `create` and `delete`; when ``old`` is a Step, also RevisionConflict if the one registered differs.
@@ -138,7 +133,7 @@ class Definition:
         return self._changed()
 
     def _withdraw(self, step: Step, undo: ExitStack) -> None:
-        """Take back a step and what it says about order and output. Its place stays, should it return."""
+        """Detach a step and its claims to order and output. Its place is kept, so that this can be undone."""
         self._outputs.release(step)
         undo.callback(self._outputs.claim, (step,))
         self.topology.replace(step.id, None, detached=True)
@@ -153,7 +148,7 @@ class Definition:
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
-        """Errors of those who don't know the flow get its name."""
+        """Add the name of the flow to errors."""
         try:
             yield
         except RegistrationError as error:
@@ -200,7 +195,7 @@ class Definition:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def unresolved(self) -> dict[str, list[str]]:
-        """Ids that steps name and nobody registered yet -> the steps that name them."""
+        """Ids that are named by steps but not registered yet -> the steps that name them."""
         return self.topology.unresolved()
 
     def plan(self, bindings: Bindings, start: str | None = None, *, lenient: bool = False) -> Plan:
@@ -209,12 +204,12 @@ class Definition:
         Args:
             bindings: predicates and callables that steps refer to by name.
             start: only this step and its descendants.
-            lenient: predicates may be missing: for executions that are only looked at, or that began elsewhere.
+            lenient: allow missing predicates, for executions that began elsewhere or are only inspected.
 
         Raises:
             UnresolvedSteps: named steps are missing.
             UnknownStep: ``start`` does not exist.
-            InvalidStep: a step reads an output that is written, but not before it; a predicate nobody registered.
+            InvalidStep: a step reads an output that is not written before it, or names an unknown predicate.
         """
         if bindings.version != self._bound:
             self._plans.clear()
@@ -227,7 +222,7 @@ class Definition:
             with self._blamed():
                 plan = compile_plan(self.name, self.revision, self.topology, bindings, start, lenient=lenient)
             if lenient and bindings.missing(self.name, plan.items):
-                return plan  # for this once: others want to hear of what is missing
+                return plan  # not cached: a plan that is not lenient must raise
             while len(self._plans) >= MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
             self._plans[start] = plan

@@ -1,8 +1,4 @@
-"""The events that go into an execution's machine, and the effects that come out beside its facts.
-
-Lives here: frozen messages, nothing else. The facts are records (``model/records.py``), the theory is in
-``engine/machine.py``.
-"""
+"""The events that go into an execution's machine, and the commands that come out."""
 
 from __future__ import annotations
 
@@ -13,29 +9,10 @@ from flow_core.model.records import Fact
 from flow_core.model.status import Status
 
 __all__ = [
-    "AbortAsked",
-    "ActivityEnded",
-    "AttemptRaised",
-    "AttemptStarted",
-    "CancelStep",
-    "CancelTasks",
-    "CancelTimer",
-    "Command",
-    "DetachTasks",
-    "Event",
-    "Finish",
-    "GoOn",
-    "MachineMessage",
-    "PauseAsked",
-    "ResumeAsked",
-    "SetTimer",
-    "Settled",
-    "StartActivity",
-    "StepSucceeded",
-    "StopAsked",
-    "Timer",
-    "TimerRang",
-]
+    "AbortAsked", "ActivityEnded", "AttemptRaised", "AttemptStarted", "CancelStep", "CancelTasks", "CancelTimer",
+    "Command", "DetachTasks", "Event", "Finish", "GoOn", "MachineMessage", "PauseAsked", "ResumeAsked", "SetTimer",
+    "Settled", "StartActivity", "StepSucceeded", "StopAsked", "Timer", "TimerRang",
+]  # fmt: skip
 
 #: A timer's name: ("retry", step), ("total", step), ("execution", 0) or ("grace", 0).
 Timer = tuple[str, int]
@@ -45,8 +22,7 @@ Timer = tuple[str, int]
 class MachineMessage:
     """A frozen record of the annotated fields of its class, which may have defaults; equal to one of its own class.
 
-    There are two dozen of them, and `dataclasses` compiles several functions for each: five milliseconds of every
-    import of the package.
+    Not a dataclass: `dataclasses` compiles several functions per class, which would add 5 ms to the package's import.
     """
 
     __match_args__: ClassVar[tuple[str, ...]] = ()
@@ -96,7 +72,7 @@ class AttemptStarted(MachineMessage):
 
 
 class StepSucceeded(MachineMessage):
-    """A step with a policy succeeded; its run knows already."""
+    """A step with a policy succeeded; the run has already been updated."""
 
     step: int
 
@@ -110,7 +86,7 @@ class AttemptRaised(MachineMessage):
 
 
 class ActivityEnded(MachineMessage):
-    """A fallback or a compensation is over; ``value`` is its output or its error."""
+    """A fallback or a compensation ended; ``value`` is its output or its error."""
 
     step: int
     activity: int
@@ -119,7 +95,7 @@ class ActivityEnded(MachineMessage):
 
 
 class TimerRang(MachineMessage):
-    """A timer that was set is due."""
+    """A timer rang."""
 
     timer: Timer
 
@@ -131,22 +107,22 @@ class PauseAsked(MachineMessage):
 
 
 class ResumeAsked(MachineMessage):
-    """Go on after a pause."""
+    """Continue after a pause."""
 
 
 class AbortAsked(MachineMessage):
-    """End it now; ``rollback`` runs the compensations of what succeeded."""
+    """End it now; ``rollback`` runs the compensations of steps that succeeded."""
 
     rollback: bool = False
     reason: str = "aborted"
 
 
 class StopAsked(MachineMessage):
-    """The executor stops; what has not finished becomes STOPPED."""
+    """The executor stops; the execution becomes STOPPED."""
 
 
 class Settled(MachineMessage):
-    """Every step has ended and nothing is under way."""
+    """Every step has ended and nothing is running."""
 
 
 Event = (
@@ -155,7 +131,7 @@ Event = (
 )  # fmt: skip
 
 
-# --- commands: what is to be done ------------------------------------------------------------------------------------
+# --- commands: what to do ------------------------------------------------------------------------------------
 
 
 class SetTimer(MachineMessage):
@@ -180,21 +156,21 @@ class StartActivity(MachineMessage):
 
 
 class CancelStep(MachineMessage):
-    """Cancel the running attempt of a step because its time is over."""
+    """Cancel the running attempt of a step because it timed out."""
 
     step: int
 
 
 class CancelTasks(MachineMessage):
-    """Cancel all coroutines of the execution; tell its threads and go on without them."""
+    """Cancel all coroutines of the execution; signal its threads, but don't wait for them."""
 
 
 class DetachTasks(MachineMessage):
-    """Go on without the coroutines that did not end when they were cancelled."""
+    """Stop waiting for coroutines that did not end when they were cancelled."""
 
 
 class GoOn(MachineMessage):
-    """Start what is ready."""
+    """Start the steps that are ready."""
 
 
 class Finish(MachineMessage):

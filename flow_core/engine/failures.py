@@ -1,8 +1,7 @@
 """The errors that an execution ends with, and errors read back from records.
 
-Lives here: their words and fields, and what a stored error becomes. Does not live here: when one is due
-(``engine/machine.py``). Only classes of flow-core come back, found by their stable code; any other is
-a `RecordedError` that tells its class by name, because stored data never becomes code.
+Only classes of flow-core come back, found by their stable code. Any other error comes back as a `RecordedError` that
+tells its class by name, because stored data never becomes code.
 """
 
 from __future__ import annotations
@@ -12,14 +11,7 @@ from typing import Final
 
 from flow_core import errors
 from flow_core.core.stepper import Stepper
-from flow_core.errors import (
-    ExecutionAborted,
-    ExecutionStopped,
-    ExecutionTimeout,
-    FlowError,
-    RecordedError,
-    StepFailed,
-)
+from flow_core.errors import ExecutionAborted, ExecutionStopped, ExecutionTimeout, FlowError, RecordedError, StepFailed
 from flow_core.model.ids import MAX_NESTING
 from flow_core.model.records import ErrorRecord
 from flow_core.model.step import Step
@@ -28,7 +20,7 @@ __all__ = ["aborted", "restore_error", "step_failed", "stopped", "stored_verdict
 
 
 def text_of(error: BaseException) -> str:
-    """What an error says: its message, or that it can't be made into one."""
+    """The message of an error, even if its ``__str__`` fails."""
     try:
         return error.message if isinstance(error, FlowError) else str(error)
     except Exception as failed:  # a ``__str__`` of somebody's own
@@ -45,7 +37,7 @@ def _classes() -> dict[str, type[FlowError]]:
 
 
 def restore_error(record: ErrorRecord | None) -> BaseException:
-    """The error that a record stands for."""
+    """Make an error from its record."""
     code, message, name = record or UNKNOWN
     cls = _classes().get(code)
     if cls is None or cls is RecordedError:
@@ -70,7 +62,7 @@ def step_failed(run: Stepper, step: int, error: BaseException) -> StepFailed:
 
 
 def _because(error: BaseException) -> str:
-    """What failed. Of executions that were started by executions the innermost: each names the one it started."""
+    """The cause as text: of nested executions, that of the innermost one."""
     inner, depth = error, 0
     while isinstance(inner, StepFailed) and inner.__cause__ is not None and depth < MAX_NESTING:
         error, inner, depth = inner, inner.__cause__, depth + 1
@@ -98,7 +90,7 @@ def stopped(run: Stepper) -> ExecutionStopped:
 
 
 def stored_verdict(record: ErrorRecord, flow: str, execution: object) -> BaseException:
-    """What decided the end of an execution, as a store tells it."""
+    """The error that ended an execution, made from its record."""
     error = restore_error(record)
     if isinstance(error, FlowError):
         error.flow, error.execution = flow, execution

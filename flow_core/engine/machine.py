@@ -1,4 +1,4 @@
-"""`Machine`: what follows from everything that is not plain success. Events in, facts and effects out.
+"""`Machine`: decides what follows from everything but plain success. Events in, facts and effects out.
 
 Theory. A `core.Run` knows which steps are ready, running and over; plain success never leaves it. The machine is made
 for an execution at its first failure, timer, pause or abort, and moves through phases::
@@ -9,21 +9,18 @@ for an execution at its first failure, timer, pause or abort, and moves through 
        │                                                                                            FAILURE
        └──every step ended──> OVER: SUCCESS
 
-A pause is no phase but a flag: it can fall into any of them. While it is set timers are frozen with what was left of
-them, and fallbacks and compensations wait; both are taken up by the resume.
+A pause is a flag, not a phase: it can be set in any of them. While it is set, timers are frozen with the time they had
+left, and fallbacks and compensations wait; a resume continues both.
 
 FAILING: only steps with ``join="done"`` (clean-ups) start, and only they are retried; running ones end and are
 recorded, so that they can be compensated. CANCELLING: every step has ended; what is left are coroutines that clean up,
 for `GRACE` seconds at most. ROLLING_BACK: compensations run one at a time, in reverse topological order, each with the
-output of its step as input; no timeout cuts that short, and of all requests only a stop does. Whatever decided the end
-first stays the reason of it, or the cause of the reason.
+output of its step as input; only a stop interrupts them, no timeout does. The first error that decided the end stays
+the reason of it, or the cause of the reason.
 
 What the machine decides is a *fact*: a record of ``model/records.py`` whose error is still the exception and whose
-output is still the value. `Machine.apply` alone changes the state for a fact, whether it was decided a moment ago or
-comes from a store; what only follows here and now (timers, starts, cancellations) are effects beside it.
-
-Lives here: that theory as code. Does not live here: performing effects and storing facts (floor 2), computing delays
-(``engine/retry.py``), which timers are set (``engine/timers.py``).
+output is still the value. Only `Machine.apply` changes the state for a fact, whether it was just decided or comes from
+a store; timers, starts and cancellations, which matter only in this process, are effects.
 """
 
 from __future__ import annotations
@@ -42,15 +39,7 @@ from flow_core.engine.retry import next_delay, resolve_retry
 from flow_core.engine.timers import EXECUTION, GRACE, GRACE_TIMER, RETRY, TOTAL, ExecutionTimers
 from flow_core.errors import IllegalMove
 from flow_core.model.options import Retry
-from flow_core.model.records import (
-    AttemptFailed,
-    Compensated,
-    Ending,
-    Fact,
-    Paused,
-    Resumed,
-    StepEnded,
-)
+from flow_core.model.records import AttemptFailed, Compensated, Ending, Fact, Paused, Resumed, StepEnded
 from flow_core.model.status import Status
 from flow_core.model.step import Step
 
@@ -60,7 +49,7 @@ GO_ON = e.GoOn()
 
 
 class Phase(Enum):
-    """How far an execution has come, once it is more than plain success."""
+    """The phase of an execution that is more than plain success."""
 
     FORWARD = "forward"
     FAILING = "failing"
@@ -91,23 +80,23 @@ class Machine:
         self.timeout = timeout
         self.phase = Phase.FORWARD
         self.paused = False
-        #: Why it is paused, for people.
+        #: Why it is paused: a text for people.
         self.reason = ""
         #: How the execution will end, as far as decided: the first failure, the abort, the stop.
         self.verdict: tuple[Status, BaseException | None] = (Status.SUCCESS, None)
         #: Last error of each step that failed at least once.
         self.errors: dict[int, BaseException] = {}
-        #: Steps whose fallback's output became theirs.
+        #: Steps that took over the output of their fallback.
         self.recovered: set[int] = set()
         #: Errors of compensations; they never hide the first error.
         self.compensation_errors: dict[int, BaseException] = {}
         #: Steps whose compensation has run.
         self.compensated: set[int] = set()
-        #: Steps that were under way in another process and start anew -> when their total_timeout is over, loop time.
+        #: Steps that ran in another process and start again -> when their total_timeout expires, loop time.
         self.due: dict[int, float] = {}
-        #: Steps whose total_timeout is over while an attempt runs: no other follows.
+        #: Steps whose total_timeout expired during an attempt, which is their last.
         self.out_of_time: set[int] = set()
-        #: Fallbacks and compensations that wait for the resume.
+        #: Fallbacks and compensations that wait for a resume.
         self.waiting: list[e.StartActivity] = []
         #: Steps still to compensate, the next one last.
         self.to_compensate: list[int] = []
@@ -132,10 +121,10 @@ class Machine:
         return self.take_commands()
 
     def handle(self, event: e.Event, now: float) -> list[e.Command]:
-        """Take in one event at loop time ``now`` (seconds); returns what is to be done, in this order.
+        """Handle one event at loop time ``now`` (seconds); returns the commands to perform, in order.
 
         Raises:
-            IllegalMove: a pause that makes no sense now.
+            IllegalMove: the execution can't be paused now.
         """
         self.execution_timers.now = now
         if self.phase is not Phase.OVER:
@@ -143,7 +132,7 @@ class Machine:
         return self.take_commands()
 
     def take_commands(self) -> list[e.Command]:
-        """What is to be done since this was asked last: facts to keep, effects to perform."""
+        """The commands since the last call: facts to keep, and effects to perform."""
         commands = self._out.copy()
         self._out.clear()
         return commands
@@ -196,14 +185,14 @@ class Machine:
         return item.join == "done"
 
     def _give_up(self, step: int, error: BaseException) -> None:
-        """The last attempt failed: the fallback's turn, when there is one."""
+        """The last attempt failed: start the fallback, if there is one."""
         policy = self.policy(step)
         if policy is None or policy.fallback is None:
             self._fail(step, error)
             return
         try:
             value = self.run.input(step)
-        except Exception:  # there is no input to give: the error said so
+        except Exception:  # the step has no input, which is why it failed
             self._fail(step, error)
         else:
             self._decide(self._attempt_failed(step, error, None), step)
@@ -221,7 +210,7 @@ class Machine:
         return StepEnded("", id_, attempt, int(status), value, error, recovered, False, began, now)
 
     def _abandon_retries(self) -> None:
-        """Steps between two attempts, waiting for their time or a slot, don't get another; clean-ups do."""
+        """Give up the retries of all steps that wait for their next attempt, except of clean-ups."""
         for step in self.errors:
             if self.run.step_status(step) == Status.PENDING and not self._is_clean_up(step):
                 self.execution_timers.cancel((RETRY, step))
@@ -255,7 +244,7 @@ class Machine:
             self._out.append(command)
 
     def _roll_back(self) -> None:
-        """Compensate what succeeded; then it is over."""
+        """Compensate the steps that succeeded, then finish."""
         policies = self.run.plan.policies
         self.to_compensate = [
             int(step)
@@ -326,14 +315,14 @@ class Machine:
         self._end_early(Status.STOPPED, stopped(self.run), rollback=False)
 
     def _end_early(self, status: Status, error: BaseException, rollback: bool) -> None:
-        """Nothing starts any more; what is under way is cancelled."""
+        """Start no more steps, and cancel the running ones."""
         ending = self.phase in (Phase.CANCELLING, Phase.ROLLING_BACK)
         if ending and status is not Status.STOPPED:
-            # How it ends was decided before. But who asks for the end waits for it, and not for somebody's resume.
+            # The end is already decided. But the caller waits for it, so it must not depend on a later resume.
             if self.paused:
                 self._resume()
             return
-        if status is Status.STOPPED:  # a stop is no end: whoever starts again goes on with it
+        if status is Status.STOPPED:  # not the end: the next process continues the execution
             if self.paused:
                 self.apply(Resumed(""))
             self._conclude(status, error)
@@ -374,15 +363,15 @@ class Machine:
         return item.id
 
     def _decide(self, fact: Fact, step: int = -1) -> None:
-        """It is so from here on: to be kept, before whatever follows from it is done."""
+        """Apply a fact and hand it out to be kept, before the commands that follow from it."""
         self._out.append(fact)
         self.apply(fact, step)
 
     def apply(self, fact: Fact, step: int = -1) -> None:
-        """Change the state to what a fact says: one decided a moment ago, or of an execution that goes on from a store.
+        """Change the state as a fact says: one just decided, or one read from a store.
 
         Args:
-            step: index of the step that it is about, if it is about one.
+            step: index of the step that the fact is about, if any.
         """
         self._APPLY[type(fact)](self, fact, step)
 
@@ -390,7 +379,7 @@ class Machine:
         self.errors[step] = fact.error
         self._begin(step)
         if self.run.step_status(step) != Status.RUNNING:
-            return  # what came of it is known
+            return  # its outcome is known
         self.execution_timers.cancel((RETRY, step))
         if fact.due_utc is None:
             self.execution_timers.cancel((TOTAL, step))
@@ -430,7 +419,7 @@ class Machine:
             self._abandon_retries()
 
     def _begin(self, step: int) -> None:
-        """A fact from a store may be about a step that has not started in this process."""
+        """Begin a step that has not started in this process, since the fact comes from a store."""
         if self.run.step_status(step) == Status.PENDING:
             self.run.begin(step)
 
@@ -456,14 +445,14 @@ class Machine:
         self._cancel(Status.ABORTED, fact.rollback)
 
     def _conclude(self, status: Status, error: BaseException) -> None:
-        """How it ends. A failure stays one when time runs out later; behind an abort or a stop it is the cause."""
+        """Set how it ends. A failure outlasts a later timeout, and becomes the cause of a later abort or stop."""
         first = self.verdict[1]
         if error is not first and (first is None or status is not Status.FAILURE):
             error.__cause__ = first
             self.verdict = (status, error)
 
     def _cancel(self, status: Status, rollback: bool) -> None:
-        """Nothing starts any more, and every step that has not ended does so as ``status``."""
+        """Start no more steps, and end all unfinished ones as ``status``."""
         self.phase = Phase.CANCELLING
         self.rollback = rollback
         self.run.ask(Intent.INTENT_ABORT)
@@ -499,22 +488,11 @@ class Machine:
             assert run.step_status(step) == Status.SUCCESS, f"step {step} was recovered, but did not succeed"
 
     _ON: ClassVar[dict[type, Callable[[Machine, Any], None]]] = {
-        e.AttemptStarted: _on_started,
-        e.StepSucceeded: _on_succeeded,
-        e.AttemptRaised: _on_failed,
-        e.ActivityEnded: _on_activity,
-        e.TimerRang: _on_timer,
-        e.PauseAsked: _on_pause,
-        e.ResumeAsked: _on_resume,
-        e.AbortAsked: _on_abort,
-        e.StopAsked: _on_stop,
-        e.Settled: _on_settled,
-    }
+        e.AttemptStarted: _on_started, e.StepSucceeded: _on_succeeded, e.AttemptRaised: _on_failed,
+        e.ActivityEnded: _on_activity, e.TimerRang: _on_timer, e.PauseAsked: _on_pause, e.ResumeAsked: _on_resume,
+        e.AbortAsked: _on_abort, e.StopAsked: _on_stop, e.Settled: _on_settled,
+    }  # fmt: skip
     _APPLY: ClassVar[dict[type, Callable[[Machine, Any, int], None]]] = {
-        AttemptFailed: _apply_attempt,
-        StepEnded: _apply_step,
-        Compensated: _apply_compensation,
-        Paused: _apply_pause,
-        Resumed: _apply_resume,
-        Ending: _apply_ending,
-    }
+        AttemptFailed: _apply_attempt, StepEnded: _apply_step, Compensated: _apply_compensation, Paused: _apply_pause,
+        Resumed: _apply_resume, Ending: _apply_ending,
+    }  # fmt: skip

@@ -1,8 +1,4 @@
-"""`Outputs`: which steps of a flow write which output, and the refusal of two unordered writers of one.
-
-Lives here: per output its writers in their order, kept while steps come and go. Does not live here: the order itself
-(`core.DynamicGraph`), what a step reads (``engine/plan.py``).
-"""
+"""`Outputs`: which steps write which output; two steps may write the same one only if one runs after the other."""
 
 from __future__ import annotations
 
@@ -19,14 +15,13 @@ _explicit = attrgetter("output")
 
 
 class Outputs:
-    """The writers of each output that some step names explicitly; any two of them have an order.
+    """The writers of each output that a step names explicitly; any two of them have an order.
 
-    A default output is the id of its step and therefore nobody else's, until a step names it: only then it costs
-    anything here.
+    A default output is the id of its step, so it has one writer until another step names it. Only then it is listed.
 
     Args:
         flow: its name, for errors.
-        topology: what knows the order; a step is declared there before it claims its output.
+        topology: knows the order; a step is declared there before it claims its output.
     """
 
     __slots__ = ("_flow", "_shared", "_topology", "_writers")
@@ -36,11 +31,11 @@ class Outputs:
         self._topology = topology
         #: Output -> ids of its writers, each after the one before it.
         self._writers: dict[str, list[str]] = {}
-        #: Outputs with more than one writer: those that a lost order can break.
+        #: Outputs with more than one writer, which a change of the order can break.
         self._shared: set[str] = set()
 
     def claim(self, steps: Iterable[Step]) -> None:
-        """Take in what newly declared steps write; all or none.
+        """Add the outputs of newly declared steps; all or none.
 
         Raises:
             OutputConflict: another step writes the same output, and neither runs after the other.
@@ -77,7 +72,7 @@ class Outputs:
         return step is not None and step.output_name == name
 
     def _place(self, writers: list[str], step: str, name: str) -> int:
-        """Where in their order a step comes: by bisection, because any two of them are ordered."""
+        """The position of a step among the writers: by bisection, because any two of them are ordered."""
         low, high = 0, len(writers)
         while low < high:
             middle = (low + high) // 2
@@ -95,7 +90,7 @@ class Outputs:
         return low
 
     def release(self, step: Step) -> None:
-        """Forget what a step writes."""
+        """Remove the outputs of a step."""
         name = step.output_name
         writers = self._writers.get(name)
         if writers is None:
@@ -107,7 +102,7 @@ class Outputs:
             del self._writers[name]
 
     def check(self) -> None:
-        """Look again whether all writers of an output are in order, after an order may have got lost.
+        """Check again that the writers of each output are in order, after a step was removed.
 
         Raises:
             OutputConflict: as `claim`.

@@ -1,16 +1,13 @@
-"""`replay`: an execution as its records left it. Facts are applied again, decisions are not taken again.
+"""`replay`: brings an execution back to the state that its records describe, by applying their facts again.
 
-Theory. Which order steps ended in does not matter to a run, what they ended with does. So first all successes and skips
-are applied, then failed attempts, then failures for good (the first of which skips what has not started), then
-compensations and whatever else there is, a decision from outside, and a pause. A step without an outcome is as if it
-had never started, except that an at-most-once step whose start was recorded has failed: nobody knows whether its effect
-happened. In an execution that was failing already, other steps that were under way are not started again.
+Theory. The state of a run depends on the outcomes of steps, not on their order. So all successes and skips are applied
+first, then failed attempts, then final failures (the first of which skips the steps that have not started), then
+compensations and the rest, a request from outside, and a pause. A step without an outcome counts as never started,
+except that an at-most-once step whose start was recorded has failed, because nobody knows whether it took effect. In an
+execution that was failing already, other steps that were running are not started again.
 
-Timers go on where they were: what was left of them then, less the time since, but for the time that it was paused. A
-step with a total_timeout starts anew with what is left of it.
-
-Lives here: the replay, sans-IO. Does not live here: what a fact changes (`Machine.apply`), where records come from,
-starting what is ready (floor 2).
+Timers keep running across the restart, but stand still while the execution is paused. A step with a total_timeout
+starts again with the time that is left of it.
 """
 
 from __future__ import annotations
@@ -43,14 +40,14 @@ from flow_core.model.status import Status
 
 __all__ = ["Replayed", "replay"]
 
-#: Records that have their own place in a replay, or none; the others are applied in between, in their order.
+#: Records with a place of their own in the replay, or none; the others are applied between them, in order.
 IN_TURN = (ExecutionStarted, StepStarted, StepEnded, AttemptFailed, Ending, Paused, Resumed, ExecutionEnded)
 
 
 class Replayed(NamedTuple):
-    """What is to be done when the execution goes on: ``commands`` at once, then feed ``events``.
+    """How the execution continues: perform ``commands``, then feed ``events``.
 
-    ``plain``: its machine knows nothing that its run does not know.
+    ``plain``: the machine has no state beyond that of the run.
     """
 
     commands: list[e.Command]
@@ -59,11 +56,11 @@ class Replayed(NamedTuple):
 
 
 def replay(machine: Machine, records: Sequence[Record], now: float, utc: float) -> Replayed:
-    """Bring a machine and its run, which has not been driven, to where the records say.
+    """Bring a machine and its run to the state that the records describe.
 
     Args:
-        machine: new, of a run that is prepared and not launched.
-        records: of an unfinished execution, in the order of their commits, its start first.
+        machine: a new one, of a run that is prepared but not launched.
+        records: those of an unfinished execution, in the order of their commits, its start first.
         now: loop seconds.
         utc: UTC seconds of the same moment.
 
@@ -105,7 +102,7 @@ class _Replay:
         if pause is not None:
             self.rows.move(Status.RUNNING)
             self.machine.apply(pause)
-        self.machine.take_commands()  # what was commanded then has been done then
+        self.machine.take_commands()  # these were performed before the restart
         commands: list[e.Command] = [e.SetTimer(timer, at - self.now) for timer, at in self.machine.timers.items()]
         for step in fallbacks:
             self._fallback(step, commands)
@@ -129,13 +126,13 @@ class _Replay:
         return found
 
     def _under_way(self) -> Iterator[tuple[int, StepStarted]]:
-        """Steps whose start was recorded, and no outcome."""
+        """Steps with a recorded start but no outcome."""
         for record in self.records:
             if isinstance(record, StepStarted) and record.step not in self.outcomes:
                 yield self._step(record), record
 
     def _interrupted(self) -> list[tuple[int, BaseException]]:
-        """At-most-once steps that had started and have neither outcome nor a failed attempt of that number."""
+        """At-most-once steps that started, with neither an outcome nor a failed attempt of that number."""
         failed = {(r.step, r.attempt) for r in self.records if isinstance(r, AttemptFailed)}
         found: list[tuple[int, BaseException]] = []
         for step, record in self._under_way():
@@ -154,7 +151,7 @@ class _Replay:
     # --- timers -------------------------------------------------------------------------------------------------------
 
     def _arm(self, attempts: Sequence[AttemptFailed]) -> list[int]:
-        """Set the timers that were running when it ended there; returns the steps whose fallback was under way."""
+        """Set the timers that were running before the restart; returns the steps whose fallback was running."""
         fallbacks = []
         latest = {record.step: record for record in attempts if record.step not in self.outcomes}
         for record in latest.values():
@@ -168,7 +165,7 @@ class _Replay:
             if policy is not None and policy.total_timeout is not None:
                 first = next(one for one in attempts if one.step == record.step)
                 self._set((TOTAL, step), policy.total_timeout, first.started_utc)
-        for step, begun in self._under_way():  # their first attempt starts anew, and has the rest of their time for it
+        for step, begun in self._under_way():  # the first attempt starts again, with the rest of the time
             policy = self.machine.policy(step)
             if policy is not None and policy.total_timeout is not None and step not in self.machine.errors:
                 self.machine.due[step] = self.now + policy.total_timeout - self._awake(begun.time_utc)
@@ -203,14 +200,14 @@ class _Replay:
 
 
 def _is_plain(record: Record) -> bool:
-    """Whether a record says nothing to a machine that goes on from it."""
+    """Whether a record leaves no state in the machine."""
     if isinstance(record, StepEnded):
         return record.status != Status.FAILURE and not record.recovered
     return isinstance(record, ExecutionStarted | StepStarted | Paused | Resumed)
 
 
 def _fact(record: Any) -> Fact:
-    """A stored record as the machine decided it: with an exception, and a value."""
+    """A stored record as the fact that the machine decided: with an exception, and a value."""
     if isinstance(record, StepEnded) and record.status == Status.SUCCESS:
         return record._replace(output=decode_outcome(record.output, record.json))
     if not hasattr(record, "error") or (isinstance(record, Compensated) and record.error is None):

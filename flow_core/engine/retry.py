@@ -1,8 +1,4 @@
-"""Policy: whether and when a failed attempt is tried again.
-
-Lives here: pure functions of (setting, attempt, error, random number). Does not live here: the machine that acts on the
-answer (`engine/machine.py`).
-"""
+"""Whether and when a failed attempt is tried again: pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from flow_core.model.options import MAX_FLOAT, Retry
 
 __all__ = ["next_delay", "resolve_retry"]
 
-#: Errors that trying again can't mend, whatever the setting says.
+#: Errors that are never retried, whatever the setting says.
 NEVER = (
     Permanent, PayloadError, MissingInput, InvalidStep, Interrupted, CancelledError, KeyboardInterrupt, SystemExit
 )  # fmt: skip
@@ -26,7 +22,7 @@ def _counted(retries: int) -> Retry:
 
 
 def resolve_retry(*settings: int | Retry | None) -> Retry | None:
-    """The most specific setting that is set: step, then operation, then execution. Never multiplied."""
+    """The first setting that is set: step, then operation, then execution. They are not multiplied."""
     for setting in settings:
         if setting is not None:
             return setting if isinstance(setting, Retry) else _counted(setting)
@@ -37,7 +33,7 @@ def next_delay(retry: Retry | None, attempt: int, error: BaseException, random: 
     """Seconds to wait before the next attempt; None: give up.
 
     Args:
-        retry: the setting that holds, None for no retries.
+        retry: the effective setting, None for no retries.
         attempt: number of the attempt that failed, from 1.
         error: what it raised. Its ``retry_after`` (seconds), when set and finite, is the delay.
         random: a number from 0 to 1, for the jitter.

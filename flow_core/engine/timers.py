@@ -1,8 +1,4 @@
-"""`ExecutionTimers`: the timers of one execution, which a pause can freeze.
-
-Lives here: which timers are set, when they ring, what was left of them when they were frozen, and the commands that
-tell floor 2. Does not live here: what a timer means (``engine/machine.py``), a clock (the time comes in as ``now``).
-"""
+"""`ExecutionTimers`: the timers of one execution, which a pause freezes."""
 
 from __future__ import annotations
 
@@ -13,15 +9,15 @@ __all__ = ["EXECUTION", "GRACE", "GRACE_TIMER", "RETRY", "TOTAL", "ExecutionTime
 #: Seconds that cancelled coroutines get to clean up before the execution ends without them.
 GRACE = 1.0
 
-#: Kinds of the timers of a step: until its next attempt, until all its attempts have to be over.
+#: Kinds of a step's timers: until its next attempt, and until its total_timeout.
 RETRY, TOTAL = "retry", "total"
-#: Until the execution has to be over; until it goes on without coroutines that clean up.
+#: Until the execution times out; until it stops waiting for coroutines that clean up.
 EXECUTION: Timer = ("execution", 0)
 GRACE_TIMER: Timer = ("grace", 0)
 
 
 class ExecutionTimers:
-    """The timers of one execution by name; a name is set at most once at a time.
+    """The timers of one execution by name, at most one per name.
 
     Args:
         commands: the list that commands are appended to.
@@ -43,12 +39,12 @@ class ExecutionTimers:
         return timer in self.deadlines or timer in self.frozen
 
     def left(self, timer: Timer) -> float | None:
-        """Seconds until a timer rings, or that will be left of it when the pause is over; None when it is not set."""
+        """Seconds until a timer rings, not counting the pause; None when it is not set."""
         deadline = self.deadlines.get(timer)
         return self.frozen.get(timer) if deadline is None else deadline - self.now
 
     def set(self, timer: Timer, delay: float) -> None:
-        """Let a timer ring in ``delay`` seconds; while all are frozen its time does not begin."""
+        """Let a timer ring in ``delay`` seconds. While all timers are frozen, it does not start to run."""
         if self.is_frozen:
             self.frozen[timer] = delay
         else:
@@ -56,22 +52,22 @@ class ExecutionTimers:
             self._commands.append(SetTimer(timer, delay))
 
     def cancel(self, timer: Timer) -> None:
-        """Forget a timer; nothing when it is not set."""
+        """Cancel a timer, if it is set."""
         self.frozen.pop(timer, None)
         if self.deadlines.pop(timer, None) is not None:
             self._commands.append(CancelTimer(timer))
 
     def cancel_all(self) -> None:
-        """Forget every timer."""
+        """Cancel every timer."""
         for timer in [*self.deadlines, *self.frozen]:
             self.cancel(timer)
 
     def ring(self, timer: Timer) -> bool:
-        """Take note that a timer rang; False when it was cancelled in that moment."""
+        """Note that a timer rang; returns False when it has just been cancelled."""
         return self.deadlines.pop(timer, None) is not None
 
     def freeze(self, *, but: Timer) -> None:
-        """Stop the time of all timers ``but`` one."""
+        """Freeze all timers ``but`` one."""
         self.is_frozen = True
         for timer, deadline in list(self.deadlines.items()):
             if timer != but:
@@ -79,7 +75,7 @@ class ExecutionTimers:
                 self.frozen[timer] = max(0.0, deadline - self.now)
 
     def thaw(self) -> None:
-        """Let the time of all timers go on."""
+        """Let all frozen timers continue."""
         self.is_frozen = False
         frozen, self.frozen = self.frozen, {}
         for timer, left in frozen.items():

@@ -45,61 +45,15 @@ from flow_core.errors.store import (
 )
 
 __all__ = [
-    "AdapterError",
-    "AuthError",
-    "Conflict",
-    "CycleError",
-    "DecodeError",
-    "DuplicateOperation",
-    "DuplicateStep",
-    "EncodeError",
-    "ExecutionAborted",
-    "ExecutionConflict",
-    "ExecutionError",
-    "ExecutionStopped",
-    "ExecutionTimeout",
-    "ExecutorStopped",
-    "FlowError",
-    "ForeignStore",
-    "IllegalMove",
-    "InternalError",
-    "Interrupted",
-    "InvalidId",
-    "InvalidOption",
-    "InvalidStep",
-    "LeaseLost",
-    "LimitExceeded",
-    "MissingInput",
-    "NoReply",
-    "NotServed",
-    "OutputConflict",
-    "PayloadError",
-    "Permanent",
-    "PermissionDenied",
-    "QueueFull",
-    "QuotaExceeded",
-    "RecordedError",
-    "RegistrationError",
-    "Rejected",
-    "RevisionConflict",
-    "SchemaTooNew",
-    "StepFailed",
-    "StepTimeout",
-    "StoreCorrupt",
-    "StoreError",
-    "StoreFull",
-    "StoreTimeout",
-    "StoreUnavailable",
-    "TargetRefused",
-    "Unauthenticated",
-    "Unavailable",
-    "UnknownExecution",
-    "UnknownFlow",
-    "UnknownOperation",
-    "UnknownStep",
-    "UnresolvedSteps",
-    "did_you_mean",
-]
+    "AdapterError", "AuthError", "Conflict", "CycleError", "DecodeError", "DuplicateOperation", "DuplicateStep",
+    "EncodeError", "ExecutionAborted", "ExecutionConflict", "ExecutionError", "ExecutionStopped", "ExecutionTimeout",
+    "ExecutorStopped", "FlowError", "ForeignStore", "IllegalMove", "InternalError", "Interrupted", "InvalidId",
+    "InvalidOption", "InvalidStep", "LeaseLost", "LimitExceeded", "MissingInput", "NoReply", "NotServed",
+    "OutputConflict", "PayloadError", "Permanent", "PermissionDenied", "QueueFull", "QuotaExceeded", "RecordedError",
+    "RegistrationError", "Rejected", "RevisionConflict", "SchemaTooNew", "StepFailed", "StepTimeout", "StoreCorrupt",
+    "StoreError", "StoreFull", "StoreTimeout", "StoreUnavailable", "TargetRefused", "Unauthenticated", "Unavailable",
+    "UnknownExecution", "UnknownFlow", "UnknownOperation", "UnknownStep", "UnresolvedSteps", "did_you_mean",
+]  # fmt: skip
 
 
 # --- RegistrationError: the definition is wrong ---------------------------------------------------------------------
@@ -155,9 +109,7 @@ class CycleError(RegistrationError):
     def __init__(self, path: Sequence[object], **where: Any) -> None:
         self.path = tuple(path)
         super().__init__(
-            "cycle: " + " -> ".join(map(str, self.path)),
-            fix="remove one of these orders (after= or before=)",
-            **where,
+            "cycle: " + " -> ".join(map(str, self.path)), fix="remove one of these orders (after= or before=)", **where
         )
 
 

@@ -1,7 +1,4 @@
-"""What all errors share: place, fix line, copying, and the suggestion of near ids.
-
-Lives here: the root of the tree. Does not live here: the tree (``flow_core/errors/__init__.py``), where to import from.
-"""
+"""What all errors share: place, fix line, copying, and the suggestion of near ids."""
 
 from __future__ import annotations
 
@@ -36,15 +33,9 @@ class FlowError(Exception):
     code: ClassVar[str] = "flow_error"
 
     def __init__(
-        self,
-        message: str,
-        *,
-        fix: str | None = None,
-        flow: str | None = None,
-        execution: Any = None,
-        step: str | None = None,
-        attempt: int | None = None,
-    ) -> None:
+        self, message: str, *, fix: str | None = None, flow: str | None = None, execution: Any = None,
+        step: str | None = None, attempt: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(message)
         self.message = message
         self.fix = fix

@@ -1,6 +1,6 @@
 """Errors of the outside world, and `Permanent`, which says that trying again is useless.
 
-Lives here: a branch of the tree in ``flow_core/errors/__init__.py``, where to import from.
+Import them from `flow_core.errors`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""`StoreError` and its kinds: the disk, or the database.
+"""`StoreError` and its kinds: failures of the disk or the database.
 
-Lives here: those classes; `flow_core.errors` is where to import them from. Does not live here: the rest of the tree.
+Import them from `flow_core.errors`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,9 @@ from typing import Any
 from flow_core.errors.base import FlowError
 
 __all__ = [
-    "Conflict",
-    "ForeignStore",
-    "LeaseLost",
-    "SchemaTooNew",
-    "StoreCorrupt",
-    "StoreError",
-    "StoreFull",
-    "StoreTimeout",
+    "Conflict", "ForeignStore", "LeaseLost", "SchemaTooNew", "StoreCorrupt", "StoreError", "StoreFull", "StoreTimeout",
     "StoreUnavailable",
-]
+]  # fmt: skip
 
 
 class StoreError(FlowError):

@@ -11,11 +11,13 @@ __all__ = ["Explanation", "Reason"]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why one step (None: the execution) is where it is: a part of an `Explanation`.
+    """Why one step (None: the execution) has not gone further; part of an `Explanation`::
+
+        stuck = [reason.step for reason in explanation.reasons if reason.kind == "owner"]
 
     Attributes:
         kind: running, owner, retry, limit, turn, predecessor, paused, ending, timeout, store, callable, elsewhere or
-            over. The owner of a step is waited for when the service it calls is away.
+            over. "owner" means that the service that the step calls is not connected.
         waits_for: ids of the steps it waits for.
         seconds: until a timer rings.
     """

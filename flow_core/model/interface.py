@@ -1,11 +1,10 @@
-"""What flows, executors and handles promise alike, wherever they are: in this process, on a server, or for threads.
+"""What flows, executors and handles have in common: in this process, on a server, or for threads.
 
     async def start_day(flow: FlowLike) -> None:  # a `Flow`, or the `RemoteFlow` of a server
         await flow.call("open-shop", {"day": 7})
 
-Lives here: three Protocols that every face keeps, and for each a smaller one of what only its own process can do. The
-methods of `flow_core.blocking` are those of `Flow`, `Executor` and `Execution` without ``await``. Does not live here:
-any implementation.
+There are three Protocols that every face keeps, and for each a smaller one of what only its own process can do. The
+methods of `flow_core.blocking` are those of `Flow`, `Executor` and `Execution` without ``await``.
 """
 
 from __future__ import annotations
@@ -22,15 +21,7 @@ from flow_core.model.status import Status
 from flow_core.model.step import Step
 from flow_core.model.transition import Transition
 
-__all__ = [
-    "ChangeLike",
-    "ExecutionLike",
-    "ExecutorLike",
-    "FlowLike",
-    "LocalExecution",
-    "LocalExecutor",
-    "LocalFlow",
-]
+__all__ = ["ChangeLike", "ExecutionLike", "ExecutorLike", "FlowLike", "LocalExecution", "LocalExecutor", "LocalFlow"]
 
 
 @runtime_checkable
@@ -131,14 +122,9 @@ class ExecutorLike(Protocol):
         """
 
     async def list(
-        self,
-        flow: str | None = None,
-        status: Status | None = None,
-        *,
-        since: float | None = None,
-        limit: int = 100,
+        self, flow: str | None = None, status: Status | None = None, *, since: float | None = None, limit: int = 100,
         cursor: str | None = None,
-    ) -> Page:
+    ) -> Page:  # fmt: skip
         """Executions, newest first.
 
         Args:
@@ -210,11 +196,7 @@ class FlowLike(Protocol):
         """Changes of one flow, or of all, without end; with ``since`` (and a flow) those after that revision first."""
 
     async def execute(
-        self,
-        flow: str,
-        request: Any = b"",
-        options: ExecuteOptions | None = None,
-        **fields: Unpack[ExecuteFields],
+        self, flow: str, request: Any = b"", options: ExecuteOptions | None = None, **fields: Unpack[ExecuteFields]
     ) -> ExecutionLike:
         """Execute a flow and wait until it ends.
 

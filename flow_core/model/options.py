@@ -1,8 +1,4 @@
-"""Options: retry, fallback, and the frozen option records of operations, executions, flows and executors.
-
-Lives here: what may be set, and the checks of it. Does not live here: which of several set values wins
-(``engine/policy.py``).
-"""
+"""Options: retry, fallback, and the frozen option records of operations, executions, flows and executors."""
 
 from __future__ import annotations
 
@@ -23,18 +19,9 @@ if TYPE_CHECKING:
     from flow_core.model.resolver import FlowResolver
 
 __all__ = [
-    "Author",
-    "ExecuteFields",
-    "ExecuteOptions",
-    "ExecutorFields",
-    "ExecutorOptions",
-    "FlowFields",
-    "FlowOptions",
-    "OperationOptions",
-    "Retry",
-    "error_names",
-    "unknown_option",
-]
+    "Author", "ExecuteFields", "ExecuteOptions", "ExecutorFields", "ExecutorOptions", "FlowFields", "FlowOptions",
+    "OperationOptions", "Retry", "error_names", "unknown_option",
+]  # fmt: skip
 
 Record = TypeVar("Record")
 Seconds = float | timedelta

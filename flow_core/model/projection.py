@@ -1,8 +1,4 @@
-"""`Projection`: what the records of an execution say about it.
-
-Lives here: status, outcomes, errors and transitions, from records alone. Does not live here: where the records come
-from (a store, or an execution that is under way), what follows from them (``engine/replay.py``).
-"""
+"""`Projection`: status, outcomes, errors and transitions of an execution, computed from its records."""
 
 from __future__ import annotations
 
@@ -35,7 +31,7 @@ STATUSES: Final = {int(status): status for status in Status}
 
 
 class Projection:
-    """What the records of one execution say: how it stands, how its steps ended, and all that happened.
+    """The state and history of one execution, as its records describe them.
 
         >>> said = Projection(records)
         >>> said.status, [(one.step, one.status) for one in said.transitions()]

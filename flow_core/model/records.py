@@ -3,9 +3,6 @@
 What a machine decides is a `Fact`: a record of which nobody has filled in the ``execution`` yet, with the exception
 itself as its ``error`` and the value itself as its ``output``. A stored record has an `ErrorRecord` and bytes there.
 
-Lives here: the records, which status an execution has after each, what stores answer about executions, and the encoding
-of all fields that a store does not keep as columns. Does not live here: who writes them, and where.
-
 The encoding is one JSON array ``[version, ...]`` for each record. Only the tags listed here are ever decoded, and
 nothing in a store names code. orjson is imported on first use: it costs a third of the package's import time.
 """
@@ -19,26 +16,10 @@ from flow_core.errors import StoreCorrupt
 from flow_core.model.status import Status
 
 __all__ = [
-    "AttemptFailed",
-    "Compensated",
-    "Ending",
-    "Epoch",
-    "ErrorRecord",
-    "ExecutionEnded",
-    "ExecutionInfo",
-    "ExecutionStarted",
-    "Fact",
-    "Page",
-    "Paused",
-    "Record",
-    "Resumed",
-    "StepEnded",
-    "StepStarted",
-    "decode",
-    "encode",
-    "status_after",
-    "to_json",
-]
+    "AttemptFailed", "Compensated", "Ending", "Epoch", "ErrorRecord", "ExecutionEnded", "ExecutionInfo",
+    "ExecutionStarted", "Fact", "Page", "Paused", "Record", "Resumed", "StepEnded", "StepStarted", "decode", "encode",
+    "status_after", "to_json",
+]  # fmt: skip
 
 VERSION: Final = 1
 
@@ -167,16 +148,9 @@ Record = (
 #: What a machine decides, and takes up again when an execution goes on from its records.
 Fact = StepEnded | AttemptFailed | Paused | Resumed | Ending | Compensated
 KINDS: Final[dict[int, type[Any]]] = {
-    1: ExecutionStarted,
-    2: StepStarted,
-    3: StepEnded,
-    4: AttemptFailed,
-    5: Paused,
-    6: Resumed,
-    7: Compensated,
-    8: ExecutionEnded,
-    9: Ending,
-}
+    1: ExecutionStarted, 2: StepStarted, 3: StepEnded, 4: AttemptFailed, 5: Paused, 6: Resumed, 7: Compensated,
+    8: ExecutionEnded, 9: Ending,
+}  # fmt: skip
 NUMBERS: Final = {cls: number for number, cls in KINDS.items()}
 
 

@@ -10,7 +10,13 @@ __all__ = ["MOVES", "TERMINAL", "Status"]
 
 
 class Status(IntEnum):
-    """Status of a step or of an execution. The numbers 0 to 6 are those of the original design."""
+    """Status of a step or of an execution::
+
+        if execution.status is Status.PAUSED:
+            await execution.resume()
+
+    The numbers 0 to 6 are those of the original design.
+    """
 
     UNKNOWN = 0
     PENDING = 1
@@ -24,7 +30,7 @@ class Status(IntEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing can happen any more (``restart`` makes a new execution of it)."""
+        """Whether the status is final (``restart`` makes a new execution)."""
         return self in TERMINAL
 
 

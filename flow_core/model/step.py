@@ -1,8 +1,4 @@
-"""`Step`: one node of a flow, as its owner registers it, and its `Fallback`.
-
-What an unknown id in ``after`` means is decided in ``engine/definition.py`` (late binding); ``engine/compiler.py``
-compiles steps.
-"""
+"""`Step`: one node of a flow, as its owner registers it, and its `Fallback`."""
 
 from __future__ import annotations
 
@@ -61,8 +57,8 @@ class Step:
 
         Step("pay", pay, after="reserve", retry=3, timeout=10, compensation=refund)
 
-    ``after=["x"]`` means that this step runs after x, ``before=["y"]`` that it runs before y. (The comments in the
-    original design text word it the other way round; its implementation and its tests did this.)
+    ``after=["x"]`` means that this step runs after x, ``before=["y"]`` that it runs before y. (Comments in
+    the original design say it the other way round.)
 
     Args:
         id: unique in the flow, 1 to 255 characters from ``[A-Za-z0-9._:-]``.
@@ -89,24 +85,9 @@ class Step:
     """
 
     __slots__ = (
-        "after",
-        "allow_fail",
-        "before",
-        "compensation",
-        "delivery",
-        "fallback",
-        "id",
-        "input",
-        "join",
-        "manual",
-        "operation",
-        "output",
-        "plain",
-        "retry",
-        "timeout",
-        "total_timeout",
-        "when",
-    )
+        "after", "allow_fail", "before", "compensation", "delivery", "fallback", "id", "input", "join", "manual",
+        "operation", "output", "plain", "retry", "timeout", "total_timeout", "when",
+    )  # fmt: skip
 
     id: str
     operation: Operation
@@ -128,26 +109,15 @@ class Step:
     plain: bool
 
     def __init__(
-        self,
-        id: str,
-        operation: Operation | Callable[..., Any],
-        *,
-        retry: int | Retry | None = None,
-        timeout: float | timedelta | None = None,
-        total_timeout: float | timedelta | None = None,
-        input: str | Mapping[str, str] | None = None,
-        output: str | None = None,
-        after: str | Step | Iterable[str | Step] = (),
-        before: str | Step | Iterable[str | Step] = (),
+        self, id: str, operation: Operation | Callable[..., Any], *, retry: int | Retry | None = None,
+        timeout: float | timedelta | None = None, total_timeout: float | timedelta | None = None,
+        input: str | Mapping[str, str] | None = None, output: str | None = None,
+        after: str | Step | Iterable[str | Step] = (), before: str | Step | Iterable[str | Step] = (),
         fallback: Operation | Callable[..., Any] | Fallback | None = None,
-        compensation: Operation | Callable[..., Any] | None = None,
-        allow_fail: bool | None = None,
-        when: str | None = None,
-        join: Literal["all", "any", "done"] = "all",
-        manual: bool = False,
-        delivery: Literal["at_least_once", "at_most_once"] = "at_least_once",
-        **unknown: Never,
-    ) -> None:
+        compensation: Operation | Callable[..., Any] | None = None, allow_fail: bool | None = None,
+        when: str | None = None, join: Literal["all", "any", "done"] = "all", manual: bool = False,
+        delivery: Literal["at_least_once", "at_most_once"] = "at_least_once", **unknown: Never,
+    ) -> None:  # fmt: skip
         if unknown:
             raise unknown_option(f"Step {id!r:.80}", unknown, Step)
         _put(self, "id", check_id(id, "step id"))

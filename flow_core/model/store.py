@@ -1,7 +1,4 @@
-"""`Store`: what a place for executions promises, whatever it is made of.
-
-Lives here: the contract, and what is the same everywhere: walks over pages, the export. Does
-not live here: the rules of a commit (``stores/rules.py``), replaying records (the engine's).
+"""`Store`: what every store of executions and definitions promises.
 
 Ownership: an executor calls `begin` and gets an `Epoch`; every write carries it. An epoch ends when the same executor
 begins again, when it is released, or when it has missed its heartbeats and another executor claims: from then on its
@@ -102,15 +99,9 @@ class Store(ABC):
 
     @abstractmethod
     async def list(
-        self,
-        flow: str | None = None,
-        status: Status | None = None,
-        since: float | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
-        *,
-        unfinished: bool = False,
-    ) -> Page:
+        self, flow: str | None = None, status: Status | None = None, since: float | None = None, limit: int = 100,
+        cursor: str | None = None, *, unfinished: bool = False,
+    ) -> Page:  # fmt: skip
         """Executions, newest first. ``since``: started at or after, UTC seconds; ``cursor``: from the page before."""
 
     @abstractmethod

@@ -1,8 +1,7 @@
-"""W3C trace context on the way out: which ``traceparent`` a call or a message carries.
+"""W3C trace context: which ``traceparent`` an outgoing call or message carries.
 
-Lives here: finding it, checking it, and keeping it with an execution that is stored. Does not live here: making spans
-(``telemetry/otel.py``, which makes the span of a step the current one). Nothing of OpenTelemetry is imported: as long
-as nobody in the process did, no span can be there, and looking costs one look-up.
+OpenTelemetry is not imported here: as long as nothing else in the process has imported it, there is no span, and
+finding that out costs one look-up.
 
 Format: https://www.w3.org/TR/trace-context/ (version 00; later versions are passed on as they are).
 """

@@ -1,4 +1,4 @@
-"""`Transition`: one thing that happened to an execution, as those who look at it are told."""
+"""`Transition`: one change of status in the history of an execution."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["Transition"]
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A step, or the execution itself (``step`` is None then), has a new status.
+    """A change of status of a step, or of the execution itself (then ``step`` is None)::
 
-        >>> for one in execution.history():
-        ...     print(one.time.isoformat(), one.step, one.status.name)
+        for one in execution.history():
+            print(one.time.isoformat(), one.step, one.status.name)
 
     Attributes:
-        step: id; that of a compensation is ``step.compensation``, and only its end is told.
+        step: id of the step. A compensation appears as ``step.compensation``, and only when it ends.
         status: the new status.
-        time: when, aware and in UTC; those of a batch of instant steps are one reading of the clock.
+        time: time-aware, in UTC. Steps that end in one batch have the same time.
         attempt: number of the attempt, from 1.
     """
 

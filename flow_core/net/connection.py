@@ -51,14 +51,9 @@ class CircuitBreaker:
     """
 
     def __init__(
-        self,
-        name: object,
-        attempt: Callable[[], Awaitable[None]],
-        *,
-        backoff: Backoff = BACKOFF,
-        chance: Callable[[], float] = random.random,
-        tripped: bool = False,
-    ) -> None:
+        self, name: object, attempt: Callable[[], Awaitable[None]], *, backoff: Backoff = BACKOFF,
+        chance: Callable[[], float] = random.random, tripped: bool = False,
+    ) -> None:  # fmt: skip
         #: Whether `enter` has to be awaited before connecting.
         self.tripped = tripped
         self.failures = 0
@@ -157,14 +152,9 @@ class Connection(Generic[T]):
     """
 
     def __init__(
-        self,
-        name: str,
-        connect: Callable[[], Awaitable[T]],
-        disconnect: Callable[[T], Awaitable[None]],
-        *,
-        timeout: float = 5.0,
-        backoff: Backoff = BACKOFF,
-    ) -> None:
+        self, name: str, connect: Callable[[], Awaitable[T]], disconnect: Callable[[T], Awaitable[None]], *,
+        timeout: float = 5.0, backoff: Backoff = BACKOFF,
+    ) -> None:  # fmt: skip
         self.name = name
         #: How often a connection was made.
         self.connects = 0

@@ -203,12 +203,9 @@ class Targets:
     _networks: tuple[Network, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __init__(
-        self,
-        hosts: Iterable[str] | None = None,
-        networks: Iterable[str] = (),
-        ports: Iterable[int] | None = None,
+        self, hosts: Iterable[str] | None = None, networks: Iterable[str] = (), ports: Iterable[int] | None = None,
         public: bool = True,
-    ) -> None:
+    ) -> None:  # fmt: skip
         put = object.__setattr__
         put(self, "hosts", None if hosts is None else tuple(_pattern(host) for host in _many(hosts, "hosts")))
         put(self, "networks", _many(networks, "networks"))

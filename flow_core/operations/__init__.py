@@ -8,10 +8,6 @@ from flow_core.operations.flow_execute import FlowExecuteOperation
 from flow_core.operations.registry import OperationRegistry
 
 __all__ = [
-    "ClientCallOperation",
-    "ClientPublishOperation",
-    "EmptyOperation",
-    "FlowExecuteOperation",
-    "LocalOperation",
+    "ClientCallOperation", "ClientPublishOperation", "EmptyOperation", "FlowExecuteOperation", "LocalOperation",
     "OperationRegistry",
-]
+]  # fmt: skip

@@ -22,15 +22,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 __all__ = [
-    "FORMAT",
-    "OperationDecoder",
-    "decode_operation",
-    "decode_step",
-    "decode_steps",
-    "encode_operation",
-    "encode_step",
+    "FORMAT", "OperationDecoder", "decode_operation", "decode_step", "decode_steps", "encode_operation", "encode_step",
     "encode_steps",
-]
+]  # fmt: skip
 
 #: ``Step.format`` of what is written here. The original wrote none, which reads as 0.
 FORMAT: Final = 1
@@ -300,21 +294,17 @@ def _read_details(message: pb.Step, registry: OperationDecoder) -> dict[str, Any
     fallback = _read_operation(message, "fallback", registry)
     then = _choice(_THEN, message.fallback_then, "fallback_then")
     return {
-        "after": _read_ids(message, "after"),
-        "before": _read_ids(message, "before"),
+        "after": _read_ids(message, "after"), "before": _read_ids(message, "before"),
         "input": message.input or {key: message.input_mapping[key] for key in sorted(message.input_mapping)} or None,
-        "output": message.output or None,
-        "retry": _read_retries(message),
+        "output": message.output or None, "retry": _read_retries(message),
         "timeout": message.timeout if message.HasField("timeout") else None,
         "total_timeout": message.total_timeout if message.HasField("total_timeout") else None,
         "fallback": None if fallback is None else Fallback(fallback, then),
         "compensation": _read_operation(message, "compensation", registry),
-        "allow_fail": message.allow_fail if message.HasField("allow_fail") else None,
-        "when": message.when or None,
-        "join": _choice(_JOIN, message.join, "join"),
-        "manual": message.manual,
+        "allow_fail": message.allow_fail if message.HasField("allow_fail") else None, "when": message.when or None,
+        "join": _choice(_JOIN, message.join, "join"), "manual": message.manual,
         "delivery": _choice(_DELIVERY, message.delivery, "delivery"),
-    }
+    }  # fmt: skip
 
 
 def _read_ids(message: pb.Step, field: str) -> list[str]:

@@ -14,17 +14,8 @@ __all__ = ["first_fault"]
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 #: FieldDescriptor.type -> the wire type that carries it; only what flow.proto uses.
 _WIRE_TYPE: Final = {
-    1: FIXED64,
-    3: VARINT,
-    4: VARINT,
-    5: VARINT,
-    8: VARINT,
-    9: LENGTH,
-    11: LENGTH,
-    12: LENGTH,
-    13: VARINT,
-    14: VARINT,
-}
+    1: FIXED64, 3: VARINT, 4: VARINT, 5: VARINT, 8: VARINT, 9: LENGTH, 11: LENGTH, 12: LENGTH, 13: VARINT, 14: VARINT,
+}  # fmt: skip
 _STRING: Final = 9
 _FIXED: Final = {FIXED64: 8, FIXED32: 4}
 

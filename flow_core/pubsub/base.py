@@ -138,14 +138,9 @@ class PubSubClient(Client):
         self._published = self._delivered = self._unroutable = self._handler_errors = self._lost = 0
 
     async def publish(
-        self,
-        topic: str,
-        data: bytes,
-        *,
-        headers: Mapping[str, str] = NO_HEADERS,
-        confirm: bool = True,
+        self, topic: str, data: bytes, *, headers: Mapping[str, str] = NO_HEADERS, confirm: bool = True,
         timeout: float | None = None,
-    ) -> bytes:
+    ) -> bytes:  # fmt: skip
         """Publish ``data``; returns what the broker gives as a receipt, usually nothing.
 
         Args:
@@ -167,14 +162,9 @@ class PubSubClient(Client):
         return await self._within(timeout, f"publish to {topic!r}", self._send(topic, data, headers, confirm))
 
     async def request(
-        self,
-        topic: str,
-        data: bytes,
-        *,
-        reply_to: str,
-        headers: Mapping[str, str] = NO_HEADERS,
+        self, topic: str, data: bytes, *, reply_to: str, headers: Mapping[str, str] = NO_HEADERS,
         timeout: float | None = None,
-    ) -> bytes:
+    ) -> bytes:  # fmt: skip
         """Publish ``data`` and return the first reply, which is awaited on the subject ``reply_to``.
 
         ``reply_to`` must be new for each request: replies that come late or twice are then told from those to others.
@@ -202,15 +192,10 @@ class PubSubClient(Client):
         """A snapshot of the counters."""
         replies = self._replies
         return PubSubStatistics(
-            published=self._published,
-            delivered=self._delivered,
-            replies=replies.taken,
-            late_replies=replies.late,
-            duplicate_replies=replies.duplicate,
-            unroutable=self._unroutable,
-            handler_errors=self._handler_errors,
+            published=self._published, delivered=self._delivered, replies=replies.taken, late_replies=replies.late,
+            duplicate_replies=replies.duplicate, unroutable=self._unroutable, handler_errors=self._handler_errors,
             lost=self._lost,
-        )
+        )  # fmt: skip
 
     # --- for implementors -------------------------------------------------------------------------------------------
 

@@ -56,16 +56,9 @@ class NatsPubSubClient(PubSubClient):
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        jetstream: bool = False,
-        stream: str | None = None,
-        group: str | None = None,
-        tls: Any = None,
-        credentials: str | None = None,
-        connect_timeout: float = 5.0,
-    ) -> None:
+        self, url: str, *, jetstream: bool = False, stream: str | None = None, group: str | None = None,
+        tls: Any = None, credentials: str | None = None, connect_timeout: float = 5.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         for what, value in (("stream", stream), ("group", group)):
             if value is not None and (not isinstance(value, str) or not value or set(value) & set(" \t\r\n.*>")):

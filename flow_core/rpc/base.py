@@ -71,15 +71,9 @@ class RpcClient(Client):
         self._calls = self._replies = self._failures = self._timeouts = 0
 
     async def call(
-        self,
-        service: str,
-        endpoint: str,
-        data: bytes,
-        *,
-        headers: Mapping[str, str] = NO_HEADERS,
-        timeout: float | None = None,
-        caller: Caller | None = None,
-    ) -> bytes:
+        self, service: str, endpoint: str, data: bytes, *, headers: Mapping[str, str] = NO_HEADERS,
+        timeout: float | None = None, caller: Caller | None = None,
+    ) -> bytes:  # fmt: skip
         """Send ``data`` to ``service``/``endpoint`` and return the reply.
 
         Args:

@@ -132,14 +132,9 @@ class GrpcRpcClient(RpcClient):
     checks_targets: ClassVar[bool] = True
 
     def __init__(
-        self,
-        url: str,
-        *,
-        tls: Tls | None = None,
-        headers: Mapping[str, str] | None = None,
-        targets: Targets | None = None,
-        options: Mapping[str, int | str] | None = None,
-    ) -> None:
+        self, url: str, *, tls: Tls | None = None, headers: Mapping[str, str] | None = None,
+        targets: Targets | None = None, options: Mapping[str, int | str] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.target = parse_target(url, {"grpc": None, "grpcs": None})
         self._service = self.target.path.lstrip("/")

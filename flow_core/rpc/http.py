@@ -87,18 +87,10 @@ class HttpRpcClient(RpcClient):
     checks_targets: ClassVar[bool] = True
 
     def __init__(
-        self,
-        url: str,
-        *,
-        path: str = "{service}/{endpoint}",
-        content_type: str = "application/json",
-        tls: Tls | None = None,
-        headers: Mapping[str, str] | None = None,
-        targets: Targets | None = None,
-        limit: int = 100,
-        idle: float = 15.0,
-        connect_timeout: float = 10.0,
-    ) -> None:
+        self, url: str, *, path: str = "{service}/{endpoint}", content_type: str = "application/json",
+        tls: Tls | None = None, headers: Mapping[str, str] | None = None, targets: Targets | None = None,
+        limit: int = 100, idle: float = 15.0, connect_timeout: float = 10.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.target = parse_target(url, {"http": 80, "https": 443})
         if tls is not None and self.target.scheme != "https":
@@ -176,12 +168,10 @@ class HttpRpcClient(RpcClient):
             use_dns_cache=not checked,  # what was checked is what is connected to, each time anew
         )
         self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
+            connector=connector, timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
+            cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False,
             skip_auto_headers=("user-agent", "accept", "content-type"),
-        )
+        )  # fmt: skip
         return self._session
 
     async def _probe(self) -> None:

@@ -81,15 +81,9 @@ class NatsRpcClient(RpcClient):
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        prefix: str = "",
-        concurrency: int = 1000,
-        tls: Any = None,
-        credentials: str | None = None,
+        self, url: str, *, prefix: str = "", concurrency: int = 1000, tls: Any = None, credentials: str | None = None,
         connect_timeout: float = 5.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self._nats = NatsConnection(url, type(self).__name__, tls=tls, credentials=credentials, timeout=connect_timeout)
         self._prefix = prefix

@@ -82,12 +82,9 @@ class Clients(RpcClient):
     checks_targets = True
 
     def __init__(
-        self,
-        services: Mapping[str, str | RpcClient] | None = None,
-        *,
-        default: str | RpcClient | None = None,
+        self, services: Mapping[str, str | RpcClient] | None = None, *, default: str | RpcClient | None = None,
         targets: Targets | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self._targets = targets or Targets()
         self._routes: dict[str, _Shared] = {}
@@ -139,15 +136,9 @@ class Clients(RpcClient):
         return {service: shared.where for service, shared in sorted(self._routes.items())}
 
     async def call(
-        self,
-        service: str,
-        endpoint: str,
-        data: bytes,
-        *,
-        headers: Mapping[str, str] = NO_HEADERS,
-        timeout: float | None = None,
-        caller: Caller | None = None,
-    ) -> bytes:
+        self, service: str, endpoint: str, data: bytes, *, headers: Mapping[str, str] = NO_HEADERS,
+        timeout: float | None = None, caller: Caller | None = None,
+    ) -> bytes:  # fmt: skip
         """As `RpcClient.call`, by the client of the service. `Unavailable` when the service has no place."""
         shared = self._routes.get(service, self._default)
         if shared is None or self._closed:

@@ -15,24 +15,23 @@ __all__ = ["Admission"]
 
 
 class Admission:
-    """Lets callers start an execution while there is room, and has the others wait in the order in which they came.
+    """Admits callers while there is room for another execution; the others wait, first come, first served.
 
     Args:
         most: unfinished executions beyond which callers wait.
-        scheduler: has the executions; None: there are none yet.
+        scheduler: counts the executions; None before the first one.
     """
 
     def __init__(self, most: int, scheduler: Scheduler | None = None) -> None:
         self.most = most
         self.closed = False
-        #: Whoever comes while fewer executions than these are unfinished comes in at once. It leaves out the places of
-        #: those whose turn it is, and is 0 while others wait: nobody overtakes. The scheduler, which every start asks,
-        #: has the same number.
+        #: A caller is admitted at once while fewer executions than this are unfinished. Places of callers whose turn it
+        #: is don't count, and the number is 0 while others wait, so that nobody overtakes. The scheduler has a copy.
         self.bound = most
         self._scheduler = scheduler
-        #: Callers that wait, first come first served.
+        #: Callers that wait.
         self._line: deque[Future[None]] = deque()
-        #: Callers whose turn it is, and who have not come in yet.
+        #: Callers whose turn it is, but whose task has not run yet.
         self._called = 0
         self._count()
 
@@ -59,13 +58,13 @@ class Admission:
         self.refuse_closed()
 
     def call_next(self) -> None:
-        """There may be room: the first in line may come in."""
+        """Admit waiting callers while there is room."""
         while self._line and self._live() + self._called < self.most:
             self._call(self._line.popleft())
         self._count()
 
     def close(self) -> None:
-        """Nobody comes in any more; those in line hear `ExecutorStopped`."""
+        """Admit nobody any more; waiting callers get `ExecutorStopped`."""
         self.closed = True
         while self._line:
             self._call(self._line.popleft())
@@ -85,6 +84,6 @@ class Admission:
         return 0 if self._scheduler is None else self._scheduler.live
 
     def refuse_closed(self) -> None:
-        """Raise `ExecutorStopped` when nobody comes in any more."""
+        """Raise `ExecutorStopped` after `close`."""
         if self.closed:
             raise ExecutorStopped("the executor is stopped, or stopping", fix="make a new Executor")

@@ -1,7 +1,7 @@
 """The loop event -> machine -> commands -> scheduler.
 
-What a machine commands is done at once (`Immediate`), or when it has been written to a store
-(``durable/write_ahead.py``): that is the whole difference between an execution of this process and a durable one.
+The commands of a machine are performed at once (`Immediate`), or when they have been written to a store
+(``durable/write_ahead.py``): this is the only difference between an execution in memory and a durable one.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ log.addHandler(logging.NullHandler())
 
 
 class Commit(Protocol):
-    """Says when that which was decided about an execution is done. Steps are named by their index."""
+    """Decides when the commands of a machine are performed. Steps are named by their index."""
 
     @property
     def utc_offset(self) -> float | None:
         """UTC seconds minus loop seconds in what is decided from now on; None: an execution keeps its first one."""
 
     def decided(self, runner: CommandRunner, run: Execution, commands: list[e.Command]) -> None:
-        """A machine commands this: perform it with ``runner``, now or later."""
+        """Perform the commands of a machine with ``runner``, now or later."""
 
     def attempt_started(self, runner: CommandRunner, run: Execution, step: int) -> None:
         """A step with a policy started an attempt."""
@@ -62,7 +62,7 @@ class Commit(Protocol):
         """A step of a durable execution succeeded, and with ``last`` the execution. Raises `PayloadError`."""
 
     def step_skipped(self, runner: CommandRunner, run: Execution, step: int) -> None:
-        """The condition of a step of a durable execution said no."""
+        """The condition of a step of a durable execution returned False."""
 
     def step_announced(self, runner: CommandRunner, run: Execution, step: int, value: Any) -> None:
         """An at-most-once step of a durable execution is to start."""
@@ -71,23 +71,23 @@ class Commit(Protocol):
         """Raise `PayloadError` when the output of a fallback can't be kept."""
 
     async def recorded(self, run: Execution) -> None:
-        """Wait until everything that was decided about an execution is kept. Raises why it never will be."""
+        """Wait until everything decided about an execution is kept. Raises the reason when it never will be."""
 
     async def wait_for_end(self, runner: CommandRunner, runs: list[Execution]) -> None:
         """Wait for the end of executions that were asked to stop."""
 
 
 class Immediate:
-    """Of executions that live in this process only: everything is done at once, and nothing is kept."""
+    """For executions in memory: everything is performed at once, and nothing is kept."""
 
     utc_offset: float | None = None
 
     def decided(self, runner: CommandRunner, run: Execution, commands: list[e.Command]) -> None:
-        """Perform it."""
+        """Perform them at once."""
         runner.perform(run, commands)
 
     def attempt_started(self, runner: CommandRunner, run: Execution, step: int) -> None:
-        """Nobody keeps when an attempt started."""
+        """Starts of attempts are not kept."""
 
     def step_held(  # noqa: PLR0917 - as in `Commit`
         self, run: Execution, step: int, value: Any, attempt: int, started: float, ended: float, last: bool
@@ -104,7 +104,7 @@ class Immediate:
         raise NotImplementedError
 
     def check_output(self, run: Execution, step: int, value: Any) -> None:
-        """Any value will do."""
+        """Any value is fine."""
 
     async def recorded(self, run: Execution) -> None:
         """There is nothing to wait for."""
@@ -120,8 +120,8 @@ class CommandRunner(Handler):
 
     Args:
         options: of the executor: error_handler, workers, the flow for child executions.
-        ended: called when an execution ended: somebody may wait for room in the queue.
-        commit: when that which was decided is done.
+        ended: called when an execution ended, since a caller may wait for room in the queue.
+        commit: decides when commands are performed.
         environment: of the executor.
     """
 
@@ -158,11 +158,11 @@ class CommandRunner(Handler):
         self.commit.attempt_started(self, run, step)
 
     def step_skipped(self, run: Execution, step: int) -> None:
-        """The condition of a step of a durable run said no; what follows from that waits."""
+        """The condition of a step of a durable run returned False; the consequences wait for the commit."""
         self.commit.step_skipped(self, run, step)
 
     def step_announced(self, run: Execution, step: int, value: Any) -> None:
-        """An at-most-once step of a durable run starts when that is committed."""
+        """An at-most-once step of a durable run is about to start, once its start is committed."""
         self.commit.step_announced(self, run, step, value)
 
     def step_succeeded(self, run: Execution, step: int) -> None:
@@ -181,7 +181,7 @@ class CommandRunner(Handler):
         self.retries += stepper.attempt(step) != before
 
     def activity_ended(self, run: Execution, step: int, activity: int, ok: bool, value: Any) -> None:
-        """A fallback or a compensation is over; a fallback's output has to be one that can be kept."""
+        """A fallback or a compensation ended. A fallback fails when its output can't be kept."""
         stepper = Stepper(run)
         if ok and activity == FALLBACK:
             try:
@@ -205,7 +205,7 @@ class CommandRunner(Handler):
         self._ended()
 
     def changed(self, run: Execution) -> None:
-        """A watched run went on."""
+        """A watched run changed."""
         stepper = Stepper(run)
         if stepper.events is not None:
             for event in stepper.events:
@@ -226,7 +226,7 @@ class CommandRunner(Handler):
             self.feed(run, e.TimerRang(timer))
 
     def timeout_error(self, run: Execution, step: int, cause: BaseException | None) -> StepTimeout:
-        """The error of an attempt whose time is over."""
+        """The error of an attempt that timed out."""
         policy = run.plan.policies[step]
         limits = {"timeout": policy.timeout, "total_timeout": policy.total_timeout}
         shown = ", ".join(f"{name}={value}" for name, value in limits.items() if value is not None)
@@ -248,8 +248,8 @@ class CommandRunner(Handler):
     def utc_offset_of(self, stepper: Stepper) -> float:
         """UTC seconds minus loop seconds, for the times of an execution's facts.
 
-        In this process it stays the same for all of them, so that they are in order. With a store it is that of now:
-        what goes on after a crash compares these times with those of another process.
+        Without a store it stays the same for an execution, which keeps its facts in order. With a store it is the
+        current one, because these times are compared with those of other processes after a crash.
         """
         offset = self.commit.utc_offset
         return history_of(stepper.run).utc_offset if offset is None else offset
@@ -275,12 +275,12 @@ class CommandRunner(Handler):
         self.perform(run, self.machine_of(run).begin(self.scheduler.time))
 
     def feed(self, run: Execution, event: e.Event) -> None:
-        """Hand an event to the machine, unless the execution's end is certain: then there is nothing to decide."""
+        """Pass an event to the machine, unless the execution is already ending."""
         if not (run.over or Stepper(run).ending):
             self.commit.decided(self, run, self.machine_of(run).handle(event, self.scheduler.time))
 
     async def recorded(self, run: Execution) -> None:
-        """Wait until everything that was decided about an execution is kept. Raises why it never will be."""
+        """Wait until everything decided about an execution is kept. Raises the reason when it never will be."""
         await self.commit.recorded(run)
 
     def perform(self, run: Execution, commands: list[e.Command]) -> None:
@@ -305,7 +305,7 @@ class CommandRunner(Handler):
             raise failed
 
     def drop(self, run: Execution, error: BaseException) -> None:
-        """End an execution here and now, without a record: it never began, or others go on with it."""
+        """End an execution at once and without a record: it never began, or another executor continues it."""
         stepper = Stepper(run)
         if run.over:
             return
@@ -370,8 +370,8 @@ class CommandRunner(Handler):
     # --- for contexts --------------------------------------------------------------------------------------------
 
     def deadline(self, run: Execution, step: int, activity: int) -> float | None:
-        """The earliest deadline that holds for what a step does now, loop time: of the attempt, of all attempts, of the
-        execution, and of the step that waits for this execution."""
+        """The earliest deadline of what a step does now, loop time: that of the attempt, of all attempts, of the
+        execution, or of the step that waits for this execution."""
         stepper = Stepper(run)
         earliest = inf
         attempt = activity == ATTEMPT  # the step's own limits are those of its attempts
@@ -414,7 +414,7 @@ class CommandRunner(Handler):
         return child
 
     def _report(self, error: BaseException, run: Execution, step: int, activity: int) -> None:
-        """Log an exception that escaped a step, and tell the error handler. Neither can do harm."""
+        """Log an exception that escaped a step, and pass it to the error handler."""
         stepper = Stepper(run)
         if isinstance(error, CancelledError) and stepper.intent in (Intent.INTENT_ABORT, Intent.INTENT_STOP):
             return  # it did as it was told

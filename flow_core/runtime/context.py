@@ -1,8 +1,4 @@
-"""`StepContext`: what an operation, or a callable that asks for it, knows about the attempt it makes.
-
-Lives here: the way to other flows. Does not live here: who it is, its deadline, headers and clients (`Attempt` of the
-core), contextvars (the core gives each step its own copy).
-"""
+"""`StepContext`: what a step can ask about its attempt, and how it executes other flows."""
 
 from __future__ import annotations
 
@@ -22,19 +18,23 @@ __all__ = ["StepContext"]
 
 
 class StepContext(Attempt):
-    """One attempt of one step: what operations, and callables that ask for it, get as their first argument.
+    """One attempt of one step: the first argument of operations, and of callables with two parameters::
+
+        async def ship(ctx, order):
+            label = await ctx.execute("print-label", order)  # another flow, as a child execution
+            return {"label": label.decode(), "attempt": ctx.attempt}
 
     Attributes:
         activity: 0 an attempt, 1 the fallback, 2 the compensation.
         attempt: number of the attempt, from 1.
         flow, step, execution: name of the flow, id of the step, id of the execution.
         run: the handle of the execution.
-        rpc, pubsub: the client for calls, and that for messages: the execution's own, else the flow's.
-        options: the ``context`` given to ``execute``: your own values.
-        depth: how deep the execution is nested in others; 0: not at all.
-        input: input value of the step (a compensation gets its output as argument, and finds the input here).
-        deadline: loop time at which the attempt is over, the earliest of step and execution; None: never.
-        cancelled: whether the outcome is no longer wanted: for threads, which can't be interrupted, to look at.
+        rpc, pubsub: the clients for calls and for messages: the execution's own, else the flow's.
+        options: your own values, as passed to ``execute(context=...)``.
+        depth: nesting depth of the execution; 0 when no other execution started it.
+        input: input value of the step (the argument of a compensation is the step's output; the input is here).
+        deadline: loop time at which the attempt times out, the earliest of step and execution; None: never.
+        cancelled: whether the result is no longer wanted. Threads can't be interrupted, so long ones should check it.
     """
 
     __slots__ = ()
@@ -42,8 +42,8 @@ class StepContext(Attempt):
     def child_id(self) -> str | None:
         """The id of the next execution that this attempt starts; None: any.
 
-        In a durable execution it follows from what asks for it: an attempt that is made again after a crash finds the
-        execution that it started before. A UUIDv8 (RFC 9562) of a hash.
+        In a durable execution the id is derived from this attempt, so that an attempt repeated after a crash finds the
+        execution that it started before. It is a UUIDv8 (RFC 9562) made of a hash.
         """
         if not Stepper(self.run).durable:
             return None
@@ -57,7 +57,7 @@ class StepContext(Attempt):
 
     @contextmanager
     def without_slot(self) -> Iterator[None]:
-        """Let other steps have the executor's slot of this one meanwhile, while it only waits for somebody."""
+        """Lend this step's slot of the executor to other steps while it only waits."""
         task = asyncio.current_task()
         lent = isinstance(task, StepTask) and task.lend_slot()
         try:
@@ -67,7 +67,7 @@ class StepContext(Attempt):
                 task.reclaim_slot()  # type: ignore[union-attr]
 
     def token(self) -> str:
-        """16 random bytes as hex: for reply subjects nobody can guess."""
+        """16 random bytes as hex, for reply subjects that can't be guessed."""
         token: str = self.handler.environment.token(16)
         return token
 
@@ -76,7 +76,7 @@ class StepContext(Attempt):
 
         Raises:
             what ``Flow.execute`` raises; LimitExceeded when it nests deeper than MAX_NESTING; ExecutionAborted when
-            the outcome of this attempt is no longer wanted.
+            the result of this attempt is no longer wanted.
         """
         if self.cancelled:
             raise ExecutionAborted(

@@ -1,8 +1,4 @@
-"""`Execution`: the handle of one execution.
-
-Lives here: what a caller can ask of it and wait for. Does not live here: its state (`core.Run`, of which this is the
-public face), moving it (`core.Stepper`), and what follows from a request (``engine/machine.py``).
-"""
+"""`Execution`: the handle of one execution."""
 
 from __future__ import annotations
 
@@ -25,27 +21,32 @@ __all__ = ["Controls", "Execution"]
 
 
 class Controls(Protocol):
-    """What an execution asks of the scheduler's handler when somebody asks something of it."""
+    """The part of the scheduler's handler that an execution's handle uses."""
 
     def feed(self, run: Execution, event: e.Event) -> None:
-        """An event for its machine."""
+        """Pass an event to the execution's machine."""
 
     async def recorded(self, run: Execution) -> None:
-        """Wait until everything that was decided about it is kept. Raises why it never will be."""
+        """Wait until everything decided about the execution is kept. Raises the reason when it never will be."""
 
     def changed(self, run: Execution) -> None:
-        """Wake those who listen."""
+        """Wake the listeners of the execution."""
 
 
 class Execution(Run):
-    """One execution of a flow, under way or over. ``await`` it for its result.
+    """One execution of a flow, running or finished. ``await`` it for its result::
 
-    Made by ``execute``; every method may be called at any time, ids and statuses also from other threads.
+        execution = await flow.execute("checkout", order, async_=True)
+        async for move in execution:
+            print(move.step, move.status.name)
+        total = await execution
+
+    ``execute`` makes it. Every method may be called at any time; other threads may read ids and statuses.
     """
 
     __slots__ = ("__weakref__",)
 
-    # --- what it is ----------------------------------------------------------------------------------------------
+    # --- state ----------------------------------------------------------------------------------------------
 
     @property
     def flow(self) -> str:
@@ -54,7 +55,7 @@ class Execution(Run):
 
     @property
     def revision(self) -> int:
-        """Revision of the flow that it runs."""
+        """Revision of the flow that this execution runs."""
         return self.plan.revision
 
     @property
@@ -64,9 +65,8 @@ class Execution(Run):
 
     @property
     def response(self) -> Any:
-        """The result value: the named output, else that of the only sink, else a mapping of the sinks' outputs.
-
-        None while there is none.
+        """The result value: the output named in ``execute(output=...)``, else that of the only sink, else all sinks' by
+        name. None while there is none.
         """
         output = self.options.output if self.options is not None else None
         if output is not None:
@@ -84,7 +84,7 @@ class Execution(Run):
 
         Raises:
             UnknownStep: the flow has no such step.
-            IllegalMove: the step has not succeeded; the message says what it is.
+            IllegalMove: the step has not succeeded; the message names its status.
         """
         index = self.plan.index(step)
         if not self._has_output(index):
@@ -100,7 +100,7 @@ class Execution(Run):
 
     @property
     def recovered(self) -> tuple[str, ...]:
-        """Ids of the steps whose fallback's output became theirs."""
+        """Ids of the steps that took over the output of their fallback."""
         machine: Machine | None = Stepper(self).machine
         return () if machine is None else tuple(self.plan.items[i].id for i in sorted(machine.recovered))
 
@@ -115,7 +115,7 @@ class Execution(Run):
         return found | {f"{items[i].id}.compensation": error for i, error in machine.compensation_errors.items()}
 
     def history(self) -> list[Transition]:
-        """What has happened so far, in order of time: attempts and ends of steps, pauses, and the execution itself."""
+        """All transitions so far in order of time: attempts and ends of steps, pauses, and the execution itself."""
         return transitions_of(self)
 
     # --- waiting -------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ class Execution(Run):
         return self.outcome()
 
     def outcome(self) -> Any:
-        """The result value of an execution that is over; raises what decided its end when it did not succeed."""
+        """The result value of a finished execution; raises the error that ended it when it did not succeed."""
         if not self.over:
             raise IllegalMove(f"execution {self.id} is not over: it is {self.status.name}", execution=self)
         if self.error is not None:
@@ -135,14 +135,14 @@ class Execution(Run):
         return self.response
 
     async def wait(self) -> Status:
-        """Wait for the end, however it comes, and return the status. Cancelling the wait leaves the execution alone."""
+        """Wait until it ends, and return its status. Cancelling the wait does not abort the execution."""
         waiter = self._scheduler.waiter(self)
         if waiter is not None:
             await waiter
         return self.status
 
     def when_over(self, callback: Callable[[Execution], None]) -> None:
-        """Call back with this execution once it is over; at once when it is. For thousands without a task each."""
+        """Call ``callback`` with this execution when it ends, at once if it has. Needs no task per execution."""
         waiter = self._scheduler.waiter(self)
         if waiter is None:
             callback(self)
@@ -150,7 +150,7 @@ class Execution(Run):
             waiter.add_done_callback(lambda _: callback(self))
 
     async def __aiter__(self) -> AsyncIterator[Transition]:
-        """Its moves, past ones first, until it is over. Moves within one turn of the loop arrive together."""
+        """Its transitions, past ones first, until it ends. Those of one turn of the loop arrive together."""
         changed = self.listen()
         seen: Counter[Any] = Counter()
         try:
@@ -171,7 +171,7 @@ class Execution(Run):
             self.unlisten(changed)
 
     def listen(self) -> asyncio.Event:
-        """An event that is set whenever it went on, until `unlisten`."""
+        """An event that is set at every change of the execution, until `unlisten`."""
         changed, stepper = asyncio.Event(), Stepper(self)
         if stepper.events is None:
             stepper.events = set()
@@ -183,15 +183,15 @@ class Execution(Run):
         """Undo `listen`."""
         Stepper(self).events.discard(changed)
 
-    # --- asking --------------------------------------------------------------------------------------------------
+    # --- control --------------------------------------------------------------------------------------------------
 
     async def pause(self) -> None:
-        """No new step starts from now on; running ones finish and are recorded; timers freeze.
+        """Stop starting new steps. Running steps finish and are recorded; timers freeze.
 
-        With a store it returns when that is recorded: the pause holds after a crash, too.
+        With a store this returns when the pause is committed, so that the pause outlasts a crash.
 
         Raises:
-            IllegalMove: it is over already; LeaseLost: another executor has taken it over.
+            IllegalMove: it has ended; LeaseLost: another executor has taken it over.
         """
         self._refuse_over("paused")
         self._controls.feed(self, e.PauseAsked())
@@ -201,20 +201,20 @@ class Execution(Run):
             self._refuse_over("paused")
 
     async def resume(self) -> None:
-        """Go on after a pause; nothing when it is not paused.
+        """Continue after a pause. Does nothing when it is not paused.
 
         Raises:
-            IllegalMove: it is over already; LeaseLost: another executor has taken it over.
+            IllegalMove: it has ended; LeaseLost: another executor has taken it over.
         """
         self._refuse_over("resumed")
         self._controls.feed(self, e.ResumeAsked())
         await self._controls.recorded(self)
 
     async def abort(self, *, rollback: bool = False, reason: str = "aborted") -> None:
-        """End it: no new step starts, coroutines are cancelled, threads get a token, late results are dropped.
+        """End it: no new step starts, coroutines are cancelled, threads see ``ctx.cancelled``, late results are lost.
 
-        Returns when the cancelled coroutines have ended, or were given up a second later, and compensations (with
-        ``rollback``) are done. Nothing when it is over already.
+        Returns when the cancelled coroutines have ended (after one second it no longer waits for them) and, with
+        ``rollback``, the compensations are done. Does nothing when it has ended.
         """
         if not self.over:
             self._controls.feed(self, e.AbortAsked(rollback, reason))

@@ -1,7 +1,7 @@
-"""`Executor`: puts the parts together that run executions, and takes them apart when it stops.
+"""`Executor`: makes the parts that run executions, and shuts them down when it stops.
 
-Starting is the `Launcher`'s, or with a store the `DurableSession`'s; finding executions the `Lookup`'s; the line of
-callers who wait for room the `Admission`'s. Names of flows live in ``flow.py``.
+The `Launcher` starts executions, or with a store the `DurableSession`; the `Lookup` finds them; callers who wait for
+room queue in the `Admission`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ MOST_EXECUTIONS = 1 << 22
 
 
 class ExecutionTrace(Protocol):
-    """Hears of the steps of one execution, on the loop. A step is named by its index; nothing may be raised."""
+    """Is told about the steps of one execution, on the loop. Steps are named by index; its methods must not raise."""
 
     def enter(self, step: int, activity: int) -> None:
         """An attempt (0), the fallback (1) or the compensation (2) of a step begins, in the current context."""
@@ -74,7 +74,7 @@ class ExecutionTrace(Protocol):
         """A fallback or a compensation is over."""
 
     def recall(self, records: Sequence[Record], ahead: float) -> None:
-        """The execution goes on here; what was recorded of it before. ``ahead``: UTC minus loop seconds."""
+        """The execution continues here; these are its earlier records. ``ahead``: UTC minus loop seconds."""
 
     def ended(self) -> None:
         """The execution is over."""
@@ -84,15 +84,15 @@ class ExecutionTracer(Protocol):
     """Makes the trace of each execution that starts."""
 
     def begin(self, run: Any) -> ExecutionTrace:
-        """An execution is being made; of it only ``plan`` and ``request`` are known yet. In its caller's context."""
+        """Called in the context of the caller, when only ``plan`` and ``request`` of the execution are known."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutorStatistics:
-    """What an executor counted so far, and what it does right now; a moment old when read from another thread.
+    """Counts of an executor since it started, and of what runs right now; slightly stale when read from another thread.
 
-    With a store: ``commits`` and the ``records`` in them, executions ``recovered`` from dead owners, ``lost`` to others
-    that took this executor for dead, and ``waiting`` for callables of theirs to be registered here.
+    With a store: ``commits`` and the ``records`` in them, executions ``recovered`` from dead owners, those ``lost`` to
+    other executors along with the lease, and those ``waiting`` until their callables are registered here.
     """
 
     executions_started: int = 0
@@ -112,7 +112,7 @@ class ExecutorStatistics:
 
     @classmethod
     def of(cls, scheduler: Scheduler, retries: int, kept: Mapping[str, int]) -> Self:
-        """What a scheduler counted, attempts that were retried, and what is counted where executions are kept."""
+        """Combine the counters of a scheduler, the number of retried attempts, and the counters of the store's side."""
         return cls(
             **scheduler.counters.snapshot(), executions_live=scheduler.live, steps_running=scheduler.running,
             attempts_retried=retries, turns=scheduler.turns.count, **kept,
@@ -120,20 +120,21 @@ class ExecutorStatistics:
 
 
 class Executor:
-    """Runs executions on the loop of its first use.
+    """Runs executions on the event loop on which it is first used.
 
-    What is asked by flow and id raises `UnknownExecution` for an id that neither this process nor the store knows. Ids
-    are unique over all flows: ``flow`` is a check, and None where it does not matter.
+        executor = Executor(concurrency=100, workers=4)
+        async with Flow(executor=executor) as flow:
+            ...
 
-        >>> executor = Executor(concurrency=100, workers=4)
-        >>> flow = Flow(executor=executor)
+    Methods that take a flow and an id raise `UnknownExecution` for an id that neither this process nor the store knows.
+    Ids are unique over all flows: ``flow`` is only a check, and may be None.
 
     Args:
         options: an `ExecutorOptions`; or give its fields as keywords.
     """
 
-    #: The scheduler's own method: starts an execution without options, caller and inputs from outside in one call, and
-    #: gives None when there is more to it. None with a store, and as long as the executor is at home on no loop.
+    #: The scheduler's own method, which starts a plain execution in one call, and returns None for one with options, a
+    #: caller or inputs from outside. The attribute is None with a store, and before the executor is bound to a loop.
     start_at_once: Callable[[Plan, Any], Execution | None] | None
 
     def __init__(self, options: ExecutorOptions | None = None, **fields: Unpack[ExecutorFields]) -> None:
@@ -151,7 +152,7 @@ class Executor:
     # --- life ----------------------------------------------------------------------------------------------------
 
     async def init(self, **fields: Unpack[ExecutorFields]) -> None:
-        """Change options. Raises `InvalidOption` while executions are under way."""
+        """Change options. Raises `InvalidOption` while executions are running."""
         if self._scheduler is not None and self._scheduler.live:
             raise InvalidOption(f"{self._scheduler.live} executions are under way", fix="init() before the first one")
         if self._session is not None:
@@ -165,14 +166,14 @@ class Executor:
         return self._options
 
     def adopt(self, flow: FlowResolver) -> None:
-        """Let a `Flow` be the one in which child executions find other flows."""
+        """Make a `Flow` the one in which child executions find other flows."""
         self._options = dataclasses.replace(self._options, flow=flow)
         if self._runner is not None:
             self._runner.options = self._options
 
     @property
     def flow(self) -> FlowResolver | None:
-        """The `Flow` that finds flows by name for it."""
+        """The `Flow` in which child executions find other flows."""
         return self._options.flow
 
     @property
@@ -181,7 +182,7 @@ class Executor:
 
         Raises:
             ExecutorStopped: `stop` was called.
-            InvalidOption: it is at home on another loop.
+            InvalidOption: the executor is bound to another loop.
         """
         loop = get_running_loop()
         if self._scheduler is None or self._loop is not loop:
@@ -226,10 +227,10 @@ class Executor:
         self.start_at_once = None
 
     async def attach(self, store: Store) -> None:
-        """Keep executions in ``store``, which is open, and go on with those that were left unfinished there.
+        """Keep executions in ``store``, which is open, and continue its unfinished ones.
 
         Raises:
-            StoreError; InvalidOption: executions that live in this process only are under way.
+            StoreError; InvalidOption: executions without a store are running.
         """
         if self._scheduler is not None and self._scheduler.live:
             raise InvalidOption(
@@ -251,21 +252,21 @@ class Executor:
             raise
 
     async def recover(self) -> int:
-        """Go on with unfinished executions whose owner is gone; returns how many. `attach` and each heartbeat do it."""
+        """Take over unfinished executions of dead owners; returns how many. `attach` and each heartbeat do this."""
         return 0 if self._session is None else await self._session.recovery.recover()
 
     def rebound(self) -> None:
-        """Callables became known: executions that waited for them go on."""
+        """Continue executions that waited for callables which are now registered."""
         if self._session is not None:
             self._session.recovery.rebound()
 
     async def stop(self, drain: float | None = None) -> None:
-        """Refuse new work, wait up to ``drain`` seconds for what runs, then end the rest, which becomes STOPPED.
+        """Refuse new executions, wait for running ones, then cancel the rest, which becomes STOPPED.
 
-        What is paused is not waited for, once nothing of it is under way.
+        Paused executions are not waited for, except for their running steps.
 
         Args:
-            drain: seconds; the executor's option when None.
+            drain: most seconds to wait; the executor's option when None.
         """
         self._stopping = True
         self._admission.close()
@@ -288,7 +289,7 @@ class Executor:
                 log.exception("what was to be done when the executor has stopped failed")
 
     def at_stop(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call ``callback`` when the executor has stopped. Returns what takes it back."""
+        """Call ``callback`` when the executor has stopped. Returns a function that takes this back."""
         self._at_stop = (*self._at_stop, callback)
 
         def forget() -> None:
@@ -297,7 +298,7 @@ class Executor:
         return forget
 
     async def _end_live(self) -> None:
-        """End what is under way, children that started meanwhile included; it becomes STOPPED."""
+        """End all running executions, including children that start meanwhile; they become STOPPED."""
         if self._scheduler is not None and self._runner is not None:
             live = [run for run in self._scheduler.runs_known() if not run.over]
             for run in live:
@@ -315,13 +316,9 @@ class Executor:
     # --- starting ------------------------------------------------------------------------------------------------
 
     async def execute(
-        self,
-        steps: Plan | Sequence[Step],
-        request: Any = b"",
-        *,
-        options: ExecuteOptions | None = None,
+        self, steps: Plan | Sequence[Step], request: Any = b"", *, options: ExecuteOptions | None = None,
         **fields: Unpack[ExecuteFields],
-    ) -> Execution:
+    ) -> Execution:  # fmt: skip
         """Execute a plan, or a list of steps.
 
         Args:
@@ -330,10 +327,10 @@ class Executor:
             options: an `ExecuteOptions`; or give its fields as keywords.
 
         Returns:
-            the execution; over unless ``async_=True``.
+            the execution; finished unless ``async_=True``.
 
         Raises:
-            ExecutorStopped, ExecutionConflict, MissingInput; what decided the end when it did not succeed.
+            ExecutorStopped, ExecutionConflict, MissingInput; the error that ended the execution.
         """
         if fields or options is not None:
             options = dataclasses.replace(options or DEFAULT_EXECUTE_OPTIONS, **fields)
@@ -355,7 +352,7 @@ class Executor:
                 await self._admission.enter()
 
     def _ended(self) -> None:
-        """An execution ended: somebody who waits may start."""
+        """An execution ended: a waiting caller may start."""
         self._forget()
         self._admission.call_next()
 
@@ -363,11 +360,11 @@ class Executor:
         self, plan: Plan, request: Any, options: ExecuteOptions | None = None, caller: StepContext | None = None,
         steps: Callable[[], bytes] | None = None,
     ) -> Execution:  # fmt: skip
-        """Start an execution, or find the one that has its id; with a store, return when its start is recorded.
+        """Start an execution, or find the one that has its id. With a store, return when its start is committed.
 
         Args:
-            caller: the attempt that waits for it; None: a caller who was admitted.
-            steps: encodes them, for a plan without a registered flow.
+            caller: the attempt that waits for it; None when the caller was admitted.
+            steps: encodes the steps, for a plan without a registered flow.
         """
         if caller is not None:
             self.scheduler  # noqa: B018 - refuses another loop, as `admit` does for those who come from outside
@@ -387,7 +384,8 @@ class Executor:
             step: start here, with the recorded outputs of the steps that don't come after it.
 
         Raises:
-            UnknownExecution, UnknownStep; IllegalMove: it is not over; MissingInput: no record of what ``step`` needs.
+            UnknownExecution, UnknownStep; IllegalMove: it has not ended; MissingInput: an output that ``step`` needs is
+            not recorded.
         """
         old = await self._lookup.anywhere(flow, id)
         fork = fork_of(old, step)
@@ -407,7 +405,7 @@ class Executor:
     # --- by flow and id ------------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
-        """Forget what is too old, when ``keep`` is a time."""
+        """Forget executions that ended too long ago, when ``keep`` is a time."""
         scheduler, keep = self._scheduler, self._options.keep
         if scheduler is not None and not isinstance(keep, int):
             oldest = scheduler.time - keep.total_seconds()
@@ -415,10 +413,10 @@ class Executor:
                 scheduler.kept.popleft()
 
     def find(self, flow: str | None, id: str) -> Execution:
-        """The handle of an execution that is live, remembered, or held by somebody.
+        """The handle of an execution that runs here, or is still remembered.
 
         Raises:
-            UnknownExecution: naming the flow it belongs to when that is not ``flow``.
+            UnknownExecution: its message names the flow of the execution when that is not ``flow``.
         """
         self._forget()
         return self._lookup.here(flow, id)
@@ -432,7 +430,7 @@ class Executor:
         return (await self._lookup.anywhere(flow, id)).result(step)
 
     async def history(self, flow: str | None, id: str) -> list[Transition]:
-        """What has happened to an execution so far; of one that only the store knows, in UTC seconds."""
+        """All transitions of an execution so far, in order of time."""
         return (await self._lookup.anywhere(flow, id)).history()
 
     async def export(self, flow: str | None, id: str) -> bytes:
@@ -443,11 +441,11 @@ class Executor:
         return await self._session.store.export(id)
 
     async def wait(self, flow: str | None, id: str) -> Status:
-        """Wait for the end, however it comes."""
+        """Wait until an execution ends, and return its status."""
         return (await self._lookup.ended(flow, id)).status
 
     async def ended(self, flow: str | None, id: str) -> Execution:
-        """Wait for the end, however it comes, and return the handle, or its like of one that only the store knows."""
+        """Wait until an execution ends, and return its handle, or a `StoredExecution` when only the store knows it."""
         found: Any = await self._lookup.ended(flow, id)
         return found  # type: ignore[no-any-return]
 
@@ -460,7 +458,7 @@ class Executor:
         await (await self._lookup.live(flow, id, "resumed")).resume()
 
     async def abort(self, flow: str | None, id: str, *, rollback: bool = False) -> None:
-        """See `Execution.abort`. One that can't go on here yet is ended, too, though without a rollback."""
+        """See `Execution.abort`. An execution that waits for callables is ended, too, but without a rollback."""
         found = await self._lookup.anywhere(flow, id)
         waiting = self._lookup.waiting(id)
         if waiting is not None and self._session is not None and not rollback:
@@ -469,7 +467,7 @@ class Executor:
             await (await self._lookup.live(flow, id, "aborted")).abort(rollback=rollback)
 
     async def explain(self, flow: str | None, id: str) -> Explanation:
-        """What an execution waits for."""
+        """What an execution is waiting for, and why."""
         waiting = self._lookup.waiting(id)
         if waiting is not None:
             return explain_waiting(waiting)
@@ -481,20 +479,15 @@ class Executor:
         return explain(found, trouble, None if rpc is None else rpc.waits_for)
 
     async def list(
-        self,
-        flow: str | None = None,
-        status: Status | None = None,
-        *,
-        since: float | None = None,
-        limit: int = 100,
+        self, flow: str | None = None, status: Status | None = None, *, since: float | None = None, limit: int = 100,
         cursor: str | None = None,
-    ) -> Page:
-        """Executions, newest first: all that the store has, or without one those that are live or remembered.
+    ) -> Page:  # fmt: skip
+        """Executions, newest first: all in the store, or without a store those that run or are remembered.
 
         Args:
-            since: only those that started at or after, UTC seconds.
-            limit: of one page.
-            cursor: of the page before.
+            since: only those that started at this time or later, UTC seconds.
+            limit: executions in one page.
+            cursor: that of the page before.
         """
         self._forget()
         return await self._lookup.list(flow, status, since, limit, cursor)
@@ -513,10 +506,10 @@ class Executor:
         return (self._scheduler or self.scheduler).runs.table.window()
 
     def trace(self, tracer: ExecutionTracer | None) -> None:
-        """Tell ``tracer`` of each execution that starts from now on, and of its steps; None: nobody any more.
+        """Report each execution that starts from now on, and its steps, to ``tracer``; None ends that.
 
         Raises:
-            InvalidOption: somebody is told already.
+            InvalidOption: the executor has a tracer already.
         """
         if tracer is not None and self._tracer is not None:
             raise InvalidOption("this executor is traced already", fix="stop the first tracing")

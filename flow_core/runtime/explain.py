@@ -1,8 +1,4 @@
-"""`explain`: what an execution waits for, in words.
-
-Lives here: reading a run and its machine and naming the reason for each step that has not ended. Does not live here:
-changing anything.
-"""
+"""`explain`: what an execution is waiting for, step by step."""
 
 from __future__ import annotations
 
@@ -25,18 +21,18 @@ __all__ = ["explain", "explain_stored", "explain_waiting"]
 
 #: Reasons listed at most: an execution of a million steps is explained by its first ones.
 MOST_REASONS = 100
-#: (execution, step) -> whom its call waits for, in words; None: nobody.
+#: (execution, step) -> text about the service that its call waits for, or None.
 WaitsFor = Callable[[str, str], str | None]
 
 
 def explain_waiting(waiting: Waiting) -> Explanation:
-    """Why an execution that was left unfinished by another process does not go on here."""
+    """Explain why an execution that another process left unfinished does not continue here."""
     info = waiting.info
     return Explanation(info.flow, info.execution, info.status, (Reason(None, waiting.kind, waiting.reason),))
 
 
 def explain_stored(stored: StoredExecution) -> Explanation:
-    """An execution that only the store knows."""
+    """Explain an execution that only the store knows."""
     if stored.over:
         reason = Reason(None, "over", "it is over" + (f": {stored.error}" if stored.error else ""))
     else:
@@ -45,11 +41,11 @@ def explain_stored(stored: StoredExecution) -> Explanation:
 
 
 def explain(run: Execution, trouble: StoreError | None = None, waits_for: WaitsFor | None = None) -> Explanation:
-    """Name what an execution waits for: predecessor, limit, timer, pause, its own steps' work, the store.
+    """Explain what an execution waits for: predecessors, limits, timers, a pause, running steps, or the store.
 
     Args:
-        trouble: why the store can't be written now.
-        waits_for: asks the rpc client whom a running step's call waits for.
+        trouble: the error of the store while it can't be written.
+        waits_for: asks the rpc client which service a running step's call waits for.
     """
     reasons = _of_execution(run)
     if trouble is not None and not run.over:

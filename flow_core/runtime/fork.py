@@ -15,17 +15,17 @@ __all__ = ["Fork", "fork_of"]
 
 
 class Fork(NamedTuple):
-    """A new execution of ``plan`` that takes over outputs: (index, value) pairs in topological order."""
+    """A new execution of ``plan``, and the outputs it takes over: (index, value) pairs in topological order."""
 
     plan: Plan
     recalled: list[tuple[int, Any]]
 
 
 def fork_of(old: Execution | StoredExecution, step: str | None) -> Fork:
-    """What a restart at ``step`` (None: as a whole) begins with.
+    """What a restart at ``step`` (None: of the whole execution) begins with.
 
     Raises:
-        IllegalMove: it is under way still; UnknownStep; MissingInput: something that ``step`` needs was not recorded;
+        IllegalMove: it has not ended; UnknownStep; MissingInput: something that ``step`` needs was not recorded;
         InvalidOption: its definition can't be read here.
     """
     if not old.over:
@@ -57,7 +57,7 @@ def _outputs(old: Execution | StoredExecution, plan: Plan) -> dict[int, Any]:
 
 
 def _check_recorded(old: Execution | StoredExecution, plan: Plan, first: int, outputs: dict[int, Any]) -> None:
-    """What comes before step ``first`` must have an output, or a failure that was allowed. Raises `MissingInput`."""
+    """Check that each predecessor of ``first`` has an output or was allowed to fail. Raises `MissingInput`."""
     if plan.items[first].join != "all":
         return
     for index in map(int, plan.graph.predecessors(first)):

@@ -1,8 +1,4 @@
-"""What has happened to an execution of this process, as records: those that it kept, and those that its rows tell.
-
-Lives here: where the records of a living execution come from. Does not live here: what they say
-(``model/projection.py``), watching as they happen (`Execution.__aiter__`).
-"""
+"""The records of an execution of this process: those kept in memory, and those rebuilt from its rows."""
 
 from __future__ import annotations
 
@@ -25,14 +21,14 @@ from flow_core.model.transition import Transition
 
 __all__ = ["History", "history_of", "keep", "transitions_of"]
 
-#: Records of what a run's rows tell.
+#: Records that can be rebuilt from a run's rows.
 IN_ROWS = (ExecutionStarted, StepEnded, Ending, ExecutionEnded)
-#: In the place of an error: its traceback would keep alive what its functions held, and its text may be long.
+#: Replaces an error, whose traceback would keep objects alive, and whose text may be long.
 FAILED = ErrorRecord("error", "", "Exception")
 
 
 class History:
-    """What the rows of one execution don't tell.
+    """The records of one execution that its rows don't contain.
 
     Args:
         utc_offset: UTC seconds minus loop seconds; the same for all times of the execution, so that they stay in order.
@@ -46,7 +42,7 @@ class History:
 
 
 def history_of(run: Run) -> History:
-    """What is kept of an execution, made when it is first needed."""
+    """The history of an execution, made when it is first needed."""
     stepper = Stepper(run)
     history: History | None = stepper.past
     if history is None:
@@ -55,7 +51,7 @@ def history_of(run: Run) -> History:
 
 
 def keep(run: Run, record: Fact | Record) -> None:
-    """Keep a record, or a fact, of something that the rows don't tell; others are passed over."""
+    """Keep a record or a fact that the rows don't contain; ignore others."""
     if not isinstance(record, IN_ROWS):
         if getattr(record, "error", None) is not None:
             record = record._replace(error=FAILED)  # type: ignore[call-arg]
@@ -63,12 +59,12 @@ def keep(run: Run, record: Fact | Record) -> None:
 
 
 def transitions_of(run: Run) -> list[Transition]:
-    """What has happened to an execution so far, in order of time."""
+    """All transitions of an execution so far, in order of time."""
     return Projection(_records(run)).transitions()
 
 
 def _records(run: Run) -> list[Record]:
-    """What a store would have of an execution, without ids and values, and what follows for steps that never began."""
+    """The records that a store would have of an execution, without ids and values, and those of skipped steps."""
     stepper = Stepper(run)
     history, plan = history_of(run), run.plan
     offset, kept = history.utc_offset, history.records

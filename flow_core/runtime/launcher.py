@@ -1,4 +1,4 @@
-"""How an execution of this process begins, and how its caller waits for its end."""
+"""`Launcher`: starts executions; `finish` waits for their end."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Launcher", "abandon", "finish"]
 
 
 class Launcher:
-    """Makes executions and drives them.
+    """Makes executions and starts them.
 
     Args:
         scheduler: where they run.
         runner: its handler.
-        registry: where they are found by the ids that their callers gave.
+        registry: finds them by the ids that their callers gave.
     """
 
     def __init__(self, scheduler: Scheduler, runner: CommandRunner, registry: Registry) -> None:
@@ -36,11 +36,11 @@ class Launcher:
     def prepare(
         self, plan: Plan, request: Any, options: ExecuteOptions, caller: StepContext | None = None, depth: int = 0
     ) -> Execution:
-        """A new execution. Whoever gets it launches it at once: with no memory left nothing may fail in between.
+        """A new execution. The caller must `launch` it at once: with no memory left nothing may fail in between.
 
         Args:
             caller: the attempt that waits for it.
-            depth: how deep it is nested, when its caller is not known (any more).
+            depth: its nesting depth, when its caller is not known (any more).
         """
         parent = None
         if caller is not None:
@@ -51,7 +51,7 @@ class Launcher:
         return run
 
     def launch(self, run: Execution) -> None:
-        """Drive an execution that was prepared as far as it goes without waiting."""
+        """Run a prepared execution as far as it goes without waiting."""
         try:
             if run.options.id is not None and not Stepper(run).durable:
                 self._registry.remember(run)
@@ -67,7 +67,7 @@ class Launcher:
             raise
 
     def start(self, plan: Plan, request: Any, options: ExecuteOptions | None, caller: StepContext | None) -> Execution:
-        """Prepare and launch an execution that is not kept in a store; or find the one that has its id.
+        """Prepare and launch an execution without a store, or find the one that has its id.
 
         Raises:
             ExecutionConflict, InvalidId, MissingInput, UnknownStep.
@@ -87,9 +87,9 @@ class Launcher:
 
 
 async def finish(run: Execution) -> None:
-    """Wait for the end and raise what decided it, unless it succeeded.
+    """Wait until an execution ends, and raise the error that ended it, if any.
 
-    Cancelling this wait aborts the execution, as cancelling ``await coroutine`` would, unless others asked for it, too.
+    Cancelling this wait aborts the execution, as cancelling ``await coroutine`` would, unless others wait for it, too.
     """
     if not run.over:
         try:
@@ -102,7 +102,7 @@ async def finish(run: Execution) -> None:
 
 
 def abandon(run: Execution) -> None:
-    """A caller was cancelled while it waited for an execution: abort it, unless others asked for it, too."""
+    """Abort an execution whose caller was cancelled, unless others wait for it, too."""
     stepper = Stepper(run)
     stepper.others -= 1
     if stepper.others < 0:

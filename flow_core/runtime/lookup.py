@@ -1,4 +1,4 @@
-"""Executions wherever they are: under way or remembered here, waiting to go on here, or known to the store only."""
+"""Finds executions wherever they are: running or remembered here, waiting to continue here, or only in the store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flow_core.runtime.registry import Registry, was_dropped, words_of
 
 __all__ = ["Lookup"]
 
-#: Seconds between two looks at an execution that is under way in another process: first and at most.
+#: Seconds between two checks of an execution that runs in another process: first and longest.
 LOOKS = Backoff(0.05, 1.0)
 
 
@@ -26,8 +26,8 @@ class Lookup:
     """Finds executions by id, and lists them.
 
     Args:
-        registry: those of this process.
-        session: has those of a store; None: there is no store.
+        registry: the executions of this process.
+        session: the store's executions; None without a store.
     """
 
     def __init__(self, registry: Registry, session: DurableSession | None = None) -> None:
@@ -38,7 +38,7 @@ class Lookup:
         """An execution of this process.
 
         Raises:
-            UnknownExecution: there is none; it names the flow it belongs to when that is not ``flow``.
+            UnknownExecution: there is none, or it belongs to another flow, which the message names.
         """
         found = self._registry.known(id)
         if found is None:
@@ -52,7 +52,7 @@ class Lookup:
         return found
 
     def waiting(self, id: str) -> Waiting | None:
-        """An execution that was taken over and can't go on here yet."""
+        """An execution that was taken over but can't continue here yet."""
         return None if self._session is None else self._session.recovery.waiting.get(id)
 
     async def anywhere(self, flow: str | None, id: str) -> Execution | StoredExecution:
@@ -72,7 +72,7 @@ class Lookup:
         return stored
 
     async def live(self, flow: str | None, id: str, what: str) -> Execution:
-        """An execution of this process, to be paused, say. Raises `IllegalMove` for one that only the store knows."""
+        """An execution that can be controlled here. Raises `IllegalMove` for one that only the store knows."""
         if self._session is not None and self.waiting(id) is not None:
             await self._session.recovery.tried()
         found = await self.anywhere(flow, id)
@@ -88,9 +88,9 @@ class Lookup:
         raise IllegalMove(f"execution {id} {why} and can't be {what} here", fix=fix, flow=flow, execution=found)
 
     async def ended(self, flow: str | None, id: str) -> Execution | StoredExecution:
-        """An execution that is over: waits for one that is under way, here or in another process.
+        """A finished execution: waits for one that runs here or in another process (by polling the store).
 
-        Of another process's the store is asked now and then. Raises `UnknownExecution`, and `StoreError`.
+        Raises `UnknownExecution`, and `StoreError`.
         """
         looks = 0
         while True:
@@ -110,13 +110,13 @@ class Lookup:
                 await asyncio.sleep(LOOKS.delay(looks))
 
     async def stored_before(self, flow: str, conflict: Conflict, over: bool) -> Execution | StoredExecution:
-        """The execution that the store has under the id of one that therefore was not started: it says ``conflict``.
+        """The execution whose id was asked for again: the store has it already and raised ``conflict``.
 
         Args:
             over: wait for its end.
 
         Raises:
-            ExecutionConflict: it is one of something else.
+            ExecutionConflict: it has another flow or request.
         """
         if conflict.reason == "request":
             raise ExecutionConflict(conflict.message, fix="use another id", flow=flow) from conflict
@@ -153,13 +153,13 @@ class Lookup:
 
 
 def _check_flow(flow: str | None, id: str, found: str) -> None:
-    """Raise `UnknownExecution` when an execution belongs to another flow than was said."""
+    """Raise `UnknownExecution` when an execution does not belong to ``flow``."""
     if flow is not None and found != flow:
         raise UnknownExecution(f"execution {id!r} belongs to flow {found!r}, not {flow!r}", flow=flow)
 
 
 def _info(run: Any, ahead: float) -> ExecutionInfo:
-    """One line about an execution that lives in this process. ``ahead``: UTC seconds minus loop seconds."""
+    """The summary of an execution of this process. ``ahead``: UTC seconds minus loop seconds."""
     began, over = Stepper(run).span
     parent = None if run.parent is None else run.parent.id
     ended = over + ahead if run.over else None

@@ -1,4 +1,4 @@
-"""The event loop: uvloop where there is one. The only importer of uvloop."""
+"""The event loop: uvloop, except on Windows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def utc_now(environment: Environment | None) -> float:
 
 
 def own_clock(clock: Callable[[], float], loop: asyncio.AbstractEventLoop) -> Callable[[], float] | None:
-    """A clock that is not the machine's monotonic one, which the scheduler reads without a call; None for that one."""
+    """The clock for the scheduler to call; None for the machine's monotonic clock, which it reads without a call."""
     kind = type(loop)
     monotonic = kind.__module__.startswith("uvloop") or kind.time is asyncio.BaseEventLoop.time
     return None if monotonic and clock == loop.time else clock

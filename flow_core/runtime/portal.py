@@ -1,4 +1,4 @@
-"""`Portal`: an event loop in a thread of its own, and the way onto it for other threads."""
+"""`Portal`: an event loop in a background thread that other threads can call."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from flow_core.runtime.loop import new_event_loop
 
 __all__ = ["Portal"]
 
-#: Seconds after which the main thread looks up from its wait: a Ctrl-C that arrives in the very moment in which it
-#: lies down does not wake it, and on Windows none does.
+#: Seconds after which the main thread interrupts its wait: a Ctrl-C that arrives just before the wait begins does not
+#: wake it, and on Windows no Ctrl-C does.
 POLL = 0.5
 
 
 def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
-    """The thread: run the loop until it is stopped on purpose, then end what is left on it."""
+    """Run the loop in its thread until it is stopped on purpose, then end the tasks that are left on it."""
     asyncio.set_event_loop(loop)
     stopped = False
     while not stopped:
@@ -31,7 +31,7 @@ def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_forever()
             stopped = True
         except (KeyboardInterrupt, SystemExit):
-            # Raised by a step. Its execution has failed and whoever waits for it gets the error: not this thread's end.
+            # Raised by a step: its execution has failed, and its callers get the error. This thread continues.
             pass
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
@@ -55,7 +55,7 @@ async def _perform(function: Callable[..., Any], arguments: tuple[Any, ...], key
 
 
 class Portal:
-    """An event loop in a thread of its own, made at the first call; any thread may `call` a function on it."""
+    """An event loop in a background thread, made at the first call; any thread may `call` a function on it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -65,12 +65,12 @@ class Portal:
         self.closed = False
 
     def call(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-        """Call a function on the loop's thread, wait for it (and for its coroutine), and give its result or error.
+        """Call a function on the loop's thread, wait for it (and for its coroutine), and return its result or raise.
 
         An exception in the waiting thread, such as KeyboardInterrupt, cancels the call.
 
         Raises:
-            IllegalMove: called on the loop's own thread, or in a forked child; nothing was called then.
+            IllegalMove: called on the loop's own thread, or in a forked child; the function was not called.
             ExecutorStopped: the portal was closed while waiting.
         """
         self._check_place()
@@ -109,7 +109,7 @@ class Portal:
             )
 
     def _submit(self, coroutine: Any) -> concurrent.futures.Future[Any]:
-        # Under the lock: what is submitted before `close` reaches the loop before the order to stop.
+        # The lock makes sure that the loop gets calls submitted before `close` before it is told to stop.
         with self._lock:
             if self.closed:
                 coroutine.close()
@@ -128,7 +128,7 @@ class Portal:
         weakref.finalize(self, _stop, loop)
 
     def close(self) -> None:
-        """End the loop and its thread; calls that wait are cancelled. Nothing when it is closed already."""
+        """End the loop and its thread; waiting calls are cancelled. Does nothing the second time."""
         self._check_place()
         with self._lock:
             self.closed = True
@@ -138,7 +138,7 @@ class Portal:
 
 
 def _inline(coroutine: Any) -> Any:
-    """What a coroutine returns that need not wait: reading a handle still works when its loop is gone."""
+    """Run a coroutine that need not wait, so that a handle can still be read after its loop has ended."""
     try:
         coroutine.send(None)
     except StopIteration as end:

@@ -1,7 +1,7 @@
 """The executions of this process by id.
 
-Ids are UUIDv7 (RFC 9562) that also say where the execution is; ``core/run_table.pyx``, which makes them, documents the
-layout. Ids that callers made up, and those of executions that began in another process, are kept here.
+Generated ids are UUIDv7 (RFC 9562) that contain the place of the execution; ``core/run_table.pyx`` documents the
+layout. Ids given by callers, and those of executions that began in another process, are kept in a dictionary.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9
 
 
 class Registry:
-    """Finds the executions of one scheduler that are live, remembered, or held by somebody.
+    """Finds the executions of one scheduler that run, are remembered, or whose handle is still referenced.
 
     Args:
-        scheduler: whose executions they are; None before the first one.
-        nonce: of the ids that it makes.
+        scheduler: has the executions; None before the first one.
+        nonce: part of all ids that the scheduler makes.
     """
 
     def __init__(self, scheduler: Scheduler | None = None, nonce: int = 0) -> None:
@@ -37,11 +37,11 @@ class Registry:
         self._nonce = nonce
         #: Executions by ids that their callers, or other processes, gave them.
         self.named: WeakValueDictionary[str, Execution] = WeakValueDictionary()
-        #: Whether an execution that was dropped here goes on from its records; then its handle stands for nothing.
+        #: Whether a dropped execution continues from its records, with a new handle.
         self.recovers = False
 
     def known(self, id: str) -> Execution | None:
-        """The execution with this id; None when there is none, or when it goes on elsewhere, or later."""
+        """The execution with this id; None when there is none, or when it continues elsewhere or later."""
         found: Execution | None = self.named.get(id)
         if found is None and self.scheduler is not None:
             place = _place_of(id, self._nonce)
@@ -52,10 +52,10 @@ class Registry:
         return None if found is not None and self.recovers and was_dropped(found) else found
 
     def same(self, plan: Plan, request: object, id: str, caller: StepContext | None) -> Execution | None:
-        """The execution of an id that a caller gave, when there is one.
+        """The execution that has this id already, or None.
 
         Raises:
-            ExecutionConflict: it is one of something else. InvalidId.
+            ExecutionConflict: it has another flow or request. InvalidId.
         """
         known = self.known(check_id(id, "execution id"))
         if known is None:
@@ -73,23 +73,23 @@ class Registry:
         return known
 
     def remember(self, run: Execution) -> None:
-        """Find an execution by the id that it was given."""
+        """Let an execution be found by the id that its caller gave."""
         self.named[Stepper(run).name] = run
 
     def forget(self, run: Execution) -> None:
-        """The id that an execution was given is free again."""
+        """Free the id of an execution."""
         stepper = Stepper(run)
         if self.named.get(stepper.name) is run:
             del self.named[stepper.name]
 
 
 def was_dropped(run: Execution) -> bool:
-    """Whether an execution has ended here only, without a record: others go on with it."""
+    """Whether an execution has ended only here, without a record, because another executor continues it."""
     return Stepper(run).durable and run.over and run.status is Status.STOPPED
 
 
 def _is_same(known: Execution, request: object) -> bool:
-    """Whether an execution has this request. One from a store has what JSON made of it: lists for tuples."""
+    """Whether an execution has this request. In one from a store, JSON has turned tuples into lists."""
     if Stepper(known).durable and not isinstance(request, bytes):
         return encode_outcome(known.request) == encode_outcome(request)
     same: bool = known.request == request

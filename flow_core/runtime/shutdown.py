@@ -1,7 +1,7 @@
-"""What precedes the end: executions come to rest before an executor stops, and end before their loop closes.
+"""Waiting for executions before an executor stops, and ending them before their loop closes.
 
-`asyncio.run` ends by cancelling every task there is. Steps are not in ``asyncio.all_tasks()`` (making each one known
-costs more than running it), so one task, the guard, is cancelled in their place and ends their executions.
+`asyncio.run` ends by cancelling all tasks. Steps are not in ``asyncio.all_tasks()`` (registering one costs more than
+running it), so a guard task is cancelled in their place, and ends their executions.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["all_at_rest", "post_guard"]
 
 
 def _at_rest(run: Execution) -> bool:
-    """Whether nothing of an execution will happen by itself: it is over, or paused with nothing under way."""
+    """Whether an execution has ended, or is paused with no step running."""
     stepper = Stepper(run)
     return run.over or (run.status is Status.PAUSED and not stepper.busy and stepper.held == stepper.holds == 0)
 
 
 async def all_at_rest(known: Callable[[], list[Execution]]) -> None:
-    """Wait until all executions are at rest, those included that start meanwhile (children of others)."""
+    """Wait until all executions are at rest, including children that start meanwhile."""
     while moving := [run for run in known() if not _at_rest(run)]:
         for run in moving:
             await _rest(run)

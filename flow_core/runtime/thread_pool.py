@@ -1,8 +1,4 @@
-"""`WorkerPool`: threads for sync callables.
-
-Lives here: handing a callable to a thread in its own context, and its outcome back to the scheduler. Does not live
-here: limits of concurrency (the scheduler's).
-"""
+"""`WorkerPool`: runs sync callables on threads, each in its own context."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ class WorkerPool:
     """A `ThreadPoolExecutor`, made when it is first needed.
 
     Args:
-        workers: most threads.
+        workers: maximum number of threads.
     """
 
     def __init__(self, workers: int) -> None:
@@ -31,25 +27,22 @@ class WorkerPool:
     def submit(
         self, scheduler: Scheduler, task: StepTask, function: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> None:
-        """Call ``function`` in a thread; the scheduler hears of the outcome."""
+        """Call ``function`` in a thread; the scheduler gets the outcome."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="flow-core")
         self._threads.submit(_call, scheduler, task, contextvars.copy_context(), function, arguments)
 
     def shutdown(self) -> None:
-        """Take no more work; threads that are busy end by themselves."""
+        """Accept no more calls; busy threads end when their call does."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None
 
 
 def _call(
-    scheduler: Scheduler,
-    task: StepTask,
-    context: contextvars.Context,
-    function: Callable[..., Any],
+    scheduler: Scheduler, task: StepTask, context: contextvars.Context, function: Callable[..., Any],
     arguments: tuple[Any, ...],
-) -> None:
+) -> None:  # fmt: skip
     try:
         value, ok = context.run(function, *arguments), True
     except BaseException as error:
@@ -57,4 +50,4 @@ def _call(
     try:
         scheduler.post_outcome(task, ok, value)
     except RuntimeError:
-        pass  # the loop is closed: nobody waits for this outcome any more
+        pass  # the loop is closed: nothing waits for this outcome any more

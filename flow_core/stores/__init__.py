@@ -1,9 +1,6 @@
 """Where executions and definitions are kept.
 
-Lives here: ``memory`` (the reference), ``sqlite`` (one file, no server), ``postgres`` (shared by several executors),
-``rules`` (what every store refuses) and ``retention``. Does not live here: the contract (``model/store.py``), the
-choice by url (``urls.py``), the replay of records, which is the engine's. A store's module is imported when it is used
-and not before.
+A store's module is imported when the store is first used.
 """
 
 from flow_core.model.revisions import Change

@@ -1,7 +1,4 @@
-"""`MemoryStore`: the contract in its plainest form, for tests, and the reference that other stores are compared with.
-
-Lives here: a store of dicts. Does not live here: the rules of a commit (``rules.py``), and anything about speed.
-"""
+"""`MemoryStore`: the contract in its plainest form, for tests, and the reference for the other stores."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Forgetting finished executions, now and then.
-
-Lives here: when. Does not live here: which (`Store.retain`).
-"""
+"""Deletes finished executions from time to time."""
 
 from __future__ import annotations
 

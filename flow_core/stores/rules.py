@@ -1,8 +1,4 @@
-"""The rules of a commit: which records may follow what a store already has.
-
-Lives here: `judge` and the errors of a refused write, the same for every store. Does not live here: how a store finds
-out what it has, and how it writes.
-"""
+"""The rules of a commit, the same in every store: which records may follow those that a store already has."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Who wants to hear that something in a store changed.
-
-Lives here: `Watchers`. Does not live here: what a watcher may rely on (`Store.watch`).
-"""
+"""`Watchers`: callbacks to call when something in a store changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telemetry: what others read of a flow: metrics for Prometheus, spans for OpenTelemetry.
+"""Telemetry: metrics for Prometheus and spans for OpenTelemetry.
 
     from flow_core.telemetry import ExecutorCollector, trace
 
@@ -6,8 +6,6 @@
     stop = trace(flow)          # extra `otel`
 
 Neither is imported before it is asked for, and a flow without them does nothing on their behalf.
-
-Lives here: the public names. Does not live here: counting (``core/``), logging (the stdlib's, logger ``flow_core``).
 """
 
 from __future__ import annotations

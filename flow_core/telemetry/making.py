@@ -1,8 +1,4 @@
-"""`ExecutionSpans`: the spans of one execution that is over.
-
-Lives here: names, attributes, events, status and times. Does not live here: identities and notes (``spans.py``), when
-it is done (``otel.py``).
-"""
+"""`ExecutionSpans`: makes the spans of a finished execution."""
 
 from __future__ import annotations
 

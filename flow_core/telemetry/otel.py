@@ -6,9 +6,6 @@ has to be there earlier, the identity of a step's span, is derived (``spans.py``
 
 They are made by a tracer of the SDK, a copy of the provider's whose ids and sampler are set: span processors, limits
 and the resource are the provider's own.
-
-Lives here: `trace`, `FlowTracer`, and when spans are made. Does not live here: from what (``making.py``), what is noted
-before (``spans.py``).
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""`ExecutorCollector`: what executors and their clients counted, for Prometheus.
+"""`ExecutorCollector`: exports what executors and their clients have counted to Prometheus.
 
 The core counts anyway; the collector reads it when Prometheus asks, from the thread that serves it. Nothing is called
 for an execution or a step.
-
-Lives here: names, types and help texts of the metrics, and reading. Does not live here: counting (``core/``,
-``rpc/base.py``, ``pubsub/base.py``).
 
 Names: https://prometheus.io/docs/practices/naming/
 """
@@ -63,29 +60,23 @@ _GAUGES: Final[dict[str, str | tuple[str, str]]] = {
     "waiting": ("executions_waiting", "Recovered executions that wait for callables to be registered here."),
 }
 _RPC: Final[dict[str, str | tuple[str, str]]] = {
-    "calls": "Calls that were made.",
-    "replies": "Calls that were answered.",
-    "failures": "Calls that failed.",
+    "calls": "Calls that were made.", "replies": "Calls that were answered.", "failures": "Calls that failed.",
     "timeouts": "Calls whose time was up.",
-}
+}  # fmt: skip
 _PUBSUB: Final[dict[str, str | tuple[str, str]]] = {
-    "published": "Messages that the broker took.",
-    "delivered": "Messages that were handed to handlers.",
+    "published": "Messages that the broker took.", "delivered": "Messages that were handed to handlers.",
     "replies": "Replies that were taken by a request.",
     "late_replies": "Replies that came after their request gave up.",
-    "duplicate_replies": "Replies that came after the first.",
-    "unroutable": "Messages that nobody was there for.",
+    "duplicate_replies": "Replies that came after the first.", "unroutable": "Messages that nobody was there for.",
     "handler_errors": "Errors raised by handlers.",
     "lost": "Messages sent without confirmation that the broker did not get.",
-}
+}  # fmt: skip
 
 #: Every metric there is. Counters get the suffix ``_total`` when they are shown.
 METRICS: Final = (
-    *_rows("executor", CounterMetricFamily, "", _COUNTED),
-    *_rows("executor", GaugeMetricFamily, "", _GAUGES),
-    *_rows("rpc", CounterMetricFamily, "rpc_", _RPC),
-    *_rows("pubsub", CounterMetricFamily, "pubsub_", _PUBSUB),
-)
+    *_rows("executor", CounterMetricFamily, "", _COUNTED), *_rows("executor", GaugeMetricFamily, "", _GAUGES),
+    *_rows("rpc", CounterMetricFamily, "rpc_", _RPC), *_rows("pubsub", CounterMetricFamily, "pubsub_", _PUBSUB),
+)  # fmt: skip
 
 
 class _Source(NamedTuple):
@@ -106,7 +97,7 @@ class _Source(NamedTuple):
 class ExecutorCollector:
     """The metrics of one or several executors in a registry, each with labels of its own.
 
-    An executor that stops takes its metrics along; the last one takes the collector out of the registry.
+    When an executor stops, its metrics disappear; with the last executor the collector leaves the registry.
 
     Args:
         flow: a `Flow` or an `Executor`; more of them with `add`.
@@ -120,12 +111,9 @@ class ExecutorCollector:
     """
 
     def __init__(
-        self,
-        flow: Flow | Executor,
-        *,
-        registry: CollectorRegistry | None = None,
+        self, flow: Flow | Executor, *, registry: CollectorRegistry | None = None,
         labels: Mapping[str, str] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.registry = prometheus_client.REGISTRY if registry is None else registry
         self._sources: tuple[_Source, ...] = ()
         self._registered = False

@@ -1,11 +1,8 @@
-"""`Trace`: what is noted of one execution for its spans while it runs, and the ids of these spans.
+"""`Trace`: what is noted about one running execution for its spans, and the ids of these spans.
 
 A span's id has to be known before the span is made: calls and messages carry it. So ids are derived: from the id of the
 execution, which a recovered execution still has, and from the id of the step. They stay the same when an execution goes
 on in another process.
-
-Lives here: ids, parents, whether the trace is sampled, notes of failed attempts, and `StepSpan`, the current span
-inside a step. Does not live here: making the spans, which is done when the execution is over (``making.py``).
 """
 
 from __future__ import annotations

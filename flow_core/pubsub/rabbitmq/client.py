@@ -56,15 +56,9 @@ class RabbitMqPubSubClient(PubSubClient):
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        exchange: str = DEFAULT_EXCHANGE,
-        group: str | None = None,
-        persistent: bool = True,
-        prefetch: int = 100,
-        timeout: float = 5.0,
-    ) -> None:
+        self, url: str, *, exchange: str = DEFAULT_EXCHANGE, group: str | None = None, persistent: bool = True,
+        prefetch: int = 100, timeout: float = 5.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         check_count(prefetch, "prefetch", least=1)
         seconds(timeout, "timeout")
@@ -75,14 +69,9 @@ class RabbitMqPubSubClient(PubSubClient):
         owner = type(self).__name__
         self._address = Address(url, ("amqp", "amqps"), owner)
         self._connection = open_connection(
-            self._address,
-            owner,
-            exchange=exchange,
-            prefetch=prefetch,
-            timeout=timeout,
-            resume=self._resume,
+            self._address, owner, exchange=exchange, prefetch=prefetch, timeout=timeout, resume=self._resume,
             lost=self._replies.fail,
-        )
+        )  # fmt: skip
         self._sender = Sender(self._connection, self._address)
         self._exchange = exchange
         self._group = group

@@ -43,15 +43,9 @@ class RabbitMqSession:
 
 
 def open_connection(
-    address: Address,
-    owner: str,
-    *,
-    exchange: str,
-    prefetch: int,
-    timeout: float,
-    resume: Callable[[RabbitMqSession], Awaitable[None]],
-    lost: Callable[[str], None],
-) -> Connection[RabbitMqSession]:
+    address: Address, owner: str, *, exchange: str, prefetch: int, timeout: float,
+    resume: Callable[[RabbitMqSession], Awaitable[None]], lost: Callable[[str], None],
+) -> Connection[RabbitMqSession]:  # fmt: skip
     """Sessions with their channels open and their subscriptions made (``resume``).
 
     ``lost`` is called with the reason when one is lost. Raises ImportError when aio-pika is missing.

@@ -69,18 +69,9 @@ class RedisPubSubClient(PubSubClient):
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        maxlen: int | None = 1_000_000,
-        approximate: bool = True,
-        replicas: int = 0,
-        group: str | None = None,
-        claim: float = 60.0,
-        prefetch: int = 100,
-        prefix: str = "",
-        timeout: float = 5.0,
-    ) -> None:
+        self, url: str, *, maxlen: int | None = 1_000_000, approximate: bool = True, replicas: int = 0,
+        group: str | None = None, claim: float = 60.0, prefetch: int = 100, prefix: str = "", timeout: float = 5.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         for what, number, least in (("maxlen", maxlen, 1), ("replicas", replicas, 0), ("prefetch", prefetch, 1)):
             check_count(number, what, least=least)

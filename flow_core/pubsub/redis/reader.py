@@ -140,12 +140,9 @@ class Reader:
         while session is self._connection.current:
             await self._group.room()
             answer = await session.reads.xreadgroup(
-                self._group.name,
-                self._group.consumer,
-                dict.fromkeys(self._positions, NEW),
-                count=self._group.left,
+                self._group.name, self._group.consumer, dict.fromkeys(self._positions, NEW), count=self._group.left,
                 block=int(min(BLOCK, self._group.claim) * 1000),
-            )
+            )  # fmt: skip
             self._hand_on(answer)
             if loop.time() - claimed >= self._group.claim:
                 claimed = loop.time()

@@ -64,14 +64,9 @@ def open_connection(address: Address, owner: str, timeout: float) -> Connection[
 
     def client(patience: float) -> Any:
         return Redis.from_url(
-            address.urls[0],
-            socket_timeout=patience,
-            socket_connect_timeout=timeout,
-            socket_keepalive=True,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            client_name="flow-core",
-        )
+            address.urls[0], socket_timeout=patience, socket_connect_timeout=timeout, socket_keepalive=True,
+            retry=Retry(NoBackoff(), 0), protocol=2, client_name="flow-core",
+        )  # fmt: skip
 
     async def connect() -> RedisSession:
         session = RedisSession(client(timeout), client(BLOCK + timeout))

@@ -7,9 +7,6 @@ and four at a time were measured with SQLite and were not faster.
 
 A store that is unavailable is asked again, under the same commit id, until it heals; meanwhile nothing goes on that
 waits for a commit, and `Journal.trouble` says why.
-
-Lives here: batches, sending again, dropping what the store refuses. Does not live here: what records say
-(``recorder.py``), whose executions they are (``lease.py``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""`Recorder`: makes the records of executions that a store keeps.
-
-Lives here: the records of starts, what is stored of a fact, and the options of an execution as JSON. Does not live
-here: writing records (``durable/journal.py``), going on from them (``engine/replay.py``).
-"""
+"""`Recorder`: makes the records of executions that a store keeps."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class DurableSession:
     # --- starting -----------------------------------------------------------------------------------------------------
 
     async def ready(self) -> None:
-        """Wait until an executor that was taken for dead has begun anew."""
+        """Wait until an executor that lost its lease has joined the store again."""
         while (beginning := self._beginning) is not None and not beginning.done():
             await asyncio.wait([beginning])
 

@@ -1,8 +1,4 @@
-"""`StoredExecution`: an execution that is not under way here, as its records tell it.
-
-Lives here: reading: status, outputs, errors, history, result. Does not live here: going on with it
-(``durable/recovery.py``), restarting it (``runtime/fork.py``).
-"""
+"""`StoredExecution`: an execution that does not run in this process, as its records describe it."""
 
 from __future__ import annotations
 

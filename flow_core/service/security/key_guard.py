@@ -59,17 +59,10 @@ class KeyGuard:
     authenticates: ClassVar[bool] = True
 
     def __init__(
-        self,
-        keys: KeyFile | None = None,
-        *,
-        certificates: Mapping[str, Principal] | None = None,
-        both: bool = False,
-        limits: Limits | None = None,
-        owned: Callable[[str], int] | None = None,
-        foreign_calls: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Any] = asyncio.sleep,
-    ) -> None:
+        self, keys: KeyFile | None = None, *, certificates: Mapping[str, Principal] | None = None, both: bool = False,
+        limits: Limits | None = None, owned: Callable[[str], int] | None = None, foreign_calls: bool = False,
+        clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Any] = asyncio.sleep,
+    ) -> None:  # fmt: skip
         if keys is None and not certificates:
             raise InvalidOption(
                 "a KeyGuard without keys and certificates lets nobody in", fix="give keys=KeyFile(path)"

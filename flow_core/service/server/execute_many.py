@@ -146,11 +146,9 @@ class _Stream:
 
 
 async def execute_many(
-    server: ServerContext,
-    principal: Principal,
-    read: Callable[[], Awaitable[pb.ExecuteBatch | None]],
+    server: ServerContext, principal: Principal, read: Callable[[], Awaitable[pb.ExecuteBatch | None]],
     write: Callable[[Any], Awaitable[None]],
-) -> None:
+) -> None:  # fmt: skip
     """Serve one stream. What can't start is answered with its error, the stream goes on.
 
     Raises:

@@ -20,11 +20,9 @@ MOST_ENDPOINTS = 1_000
 
 
 async def serve(
-    server: ServerContext,
-    principal: Principal,
-    read: Callable[[], Awaitable[pb.ServeRequest | None]],
+    server: ServerContext, principal: Principal, read: Callable[[], Awaitable[pb.ServeRequest | None]],
     write: Callable[[Any], Awaitable[None]],
-) -> None:
+) -> None:  # fmt: skip
     """Talk to one service until its stream ends.
 
     Raises:

@@ -77,16 +77,9 @@ class FlowServer:
     """
 
     def __init__(
-        self,
-        flow: Flow,
-        *,
-        address: str = "127.0.0.1:0",
-        guard: Guard | None = None,
-        tls: ServerTls | None = None,
-        plain: bool = False,
-        unavailable: Literal["wait", "fail"] = "wait",
-        reflection: bool = True,
-    ) -> None:
+        self, flow: Flow, *, address: str = "127.0.0.1:0", guard: Guard | None = None, tls: ServerTls | None = None,
+        plain: bool = False, unavailable: Literal["wait", "fail"] = "wait", reflection: bool = True,
+    ) -> None:  # fmt: skip
         asked: Guard = OpenGuard() if guard is None else guard
         check_binding(address, asked, encrypted=tls is not None, plain=plain)
         if not isinstance(flow.rpc, WorkerRouter):

@@ -23,17 +23,8 @@ class WorkerStream:
     """
 
     __slots__ = (
-        "_number",
-        "calls",
-        "concurrency",
-        "draining",
-        "endpoints",
-        "load",
-        "outbox",
-        "service",
-        "valid",
-        "wake",
-    )
+        "_number", "calls", "concurrency", "draining", "endpoints", "load", "outbox", "service", "valid", "wake",
+    )  # fmt: skip
 
     def __init__(self, service: str, endpoints: frozenset[str], concurrency: int, valid: Callable[[], bool]) -> None:
         self.service = service

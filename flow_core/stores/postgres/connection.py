@@ -1,8 +1,5 @@
 """Connections behind `PostgresStore`: which server is meant, a connection that comes back, what errors mean.
 
-Lives here: `PostgresAddress`, `PostgresConnection`, `PostgresListener`, `translated`. Does not live here: what is said
-over a connection.
-
 A connection that failed is dropped, and the next use makes a new one: that is all there is to healing, because nothing
 but prepared statements lives in a connection.
 """

@@ -1,8 +1,4 @@
-"""Commits as rows for PostgreSQL.
-
-Lives here: `PostgresRows`; nothing here waits or talks to a server. Does not live here: sending (``writer.py``), the
-function that is called (``schema.py``).
-"""
+"""Commits as rows for PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The tables and functions behind `PostgresStore`, as numbered migrations, and the question whose schema it is.
-
-Lives here: the SQL that is created, and `prepare`. Does not live here: the statements that use it.
+"""The tables and functions behind `PostgresStore`, as numbered migrations.
 
 Everything that writes is one statement that commits by itself: a process that is frozen between two statements never
 holds a lock that others wait for. Whatever writes for an epoch first locks the row of its owner (``FOR NO KEY

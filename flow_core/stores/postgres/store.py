@@ -1,8 +1,5 @@
 """`PostgresStore`: durable on a PostgreSQL server, which the executors of several hosts share.
 
-Lives here: the store and its questions. Does not live here: commits (``writer.py``), connections and the meaning of
-errors (``connection.py``), tables and functions (``schema.py``).
-
 Three connections: commits, ownership (heartbeats shall not wait behind a long question), questions; made when needed. A
 fourth one listens while somebody watches. Every write is one statement that commits by itself, so no lock of ours
 outlives a process that froze, and a statement whose reply was lost is settled by its ``commit_id``.

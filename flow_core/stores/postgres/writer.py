@@ -1,8 +1,5 @@
 """Commits on PostgreSQL, one at a time, each of them one statement: one round trip, one wait for the server's disk.
 
-Lives here: `PostgresWriter`. Does not live here: rows (``rows.py``), connections (``connection.py``), the rules of a
-commit (``stores/rules.py``).
-
 The short way takes for granted that a commit is fine and lets the server object: it checks owners, ends, outcomes and
 receipts under the lock of the owner. What it objects to goes the long way: the state is read, `judge` tells what is
 left to write, or why nothing is.

@@ -1,8 +1,5 @@
 """What `SqliteStore` writes in one transaction: the records of a commit as rows.
 
-Lives here: `SqliteWriter`, which runs on the store's own thread. Does not live here: the thread and the transaction
-(``store.py``), the rules of a commit (``stores/rules.py``).
-
 Rows go in a hundred to the statement: sqlite3 gives up the GIL at each step of a statement and has to win it back from
 the event loop, and has less to do besides. Alone on the machine about twice the rows of one to the statement; how much
 it gains beside a busy loop is not measured well yet.

@@ -1,7 +1,4 @@
-"""The file behind `SqliteStore`: is it ours, which schema has it, and what do SQLite's errors mean.
-
-Lives here: the schema as numbered migrations, opening, and the translation of errors. Does not live here: the meaning
-of the tables' contents (``rows.py``).
+"""The schema of `SqliteStore`'s file: opening and migrating it, and what SQLite's errors mean.
 
 Why records are appended by a running number with an index beside, instead of a table ordered by execution: 1,000
 executions that each add one row would touch 1,000 pages in each commit; appended they touch a few, and the narrow index

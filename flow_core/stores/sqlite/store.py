@@ -1,8 +1,4 @@
-"""`SqliteStore`: durable in one file, without a server; nothing but the standard library.
-
-Lives here: the thread that owns the connection, its transactions, healing, and the questions. Does not live here: the
-rows of a commit (``rows.py``), the schema and the opening (``schema.py``).
-"""
+"""`SqliteStore`: durable in one file, without a server; nothing but the standard library."""
 # ruff: noqa: S608 - every text put into a statement is a constant of this module; values are bound
 
 from __future__ import annotations
