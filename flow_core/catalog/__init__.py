@@ -1,1 +1,1 @@
-"""The named flows of a process: their steps, their revisions, who hears of changes, and their pictures."""
+"""The named flows of a process: their steps and revisions, notifications about changes, and diagrams."""

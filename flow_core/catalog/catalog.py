@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalog"]
 
-#: Seconds between two looks into the store for steps that somebody waits for.
+#: Seconds between two reads of the store for steps that callers wait for.
 LOOK: Final = 1.0
 
 
 class Catalog:
     """The flows by name, registered while everything runs, and kept in the store when there is one.
 
-    With a store, a change is saved before anyone is told: whoever hears of a revision finds it there after a crash.
+    With a store, a change is saved before listeners are told, so that a revision they know of outlasts a crash.
     If another process was first, its changes are read and this one is tried on top of them, so that two writers never
     lose an update. Registering a step that is stored already, unchanged, makes no revision; it gives the stored step
     its callables, which is what a service does when it starts again.
@@ -71,12 +71,12 @@ class Catalog:
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         self._store: Store | None = None
         self._owner = ""
-        #: Flow -> step -> whose it is, as far as an author or a store told.
+        #: Flow -> step -> its owner, where an author or the store has named one.
         self.owners: dict[str, dict[str, str]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         #: Flows whose definition here may differ from the stored one: read again before the next use.
         self._stale: set[str] = set()
-        #: How often there was news of definitions, and how much of it had come when a flow was read last.
+        #: Number of notifications about definitions, and for each flow that number when it was last read.
         self._news = 0
         self._read: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,13 +111,13 @@ class Catalog:
         self._unwatch = store.watch(self._heard)
 
     def detach(self) -> None:
-        """Hear of no further changes."""
+        """Stop watching the store."""
         self._unwatch()
         for task in self._tasks:
             task.cancel()
 
     def _heard(self, change: Change) -> None:
-        """There may be new revisions: read them before the next use, and at once where somebody waits."""
+        """There may be new revisions: read them before the next use, and at once where callers wait."""
         if Change.DEFINITIONS in change:
             self._news += 1
             self.plans.clear()
@@ -127,7 +127,7 @@ class Catalog:
                 task.add_done_callback(self._tasks.discard)
 
     async def refresh(self, flow: str) -> None:
-        """Take in what other processes changed, when there is a store."""
+        """Apply the changes of other processes, when there is a store."""
         if self._store is not None:
             news, definition = self._news, self.definitions.get(flow)
             known = 0 if definition is None or flow in self._stale else definition.revision
@@ -149,7 +149,7 @@ class Catalog:
             self.feed.tell(change)
 
     async def _make(self, flow: str, change: Callable[[Definition], RevisionChange | None]) -> int:
-        """Apply a change, save it when there is a store, and tell it; returns the revision."""
+        """Apply a change, save it when there is a store, and tell listeners; returns the revision."""
         if self._store is None:
             definition = self._own(flow)
             made = change(definition)
@@ -172,19 +172,19 @@ class Catalog:
                 try:
                     await self._store.save_definition(flow, made.revision, revisions.encode(made), made.owner)
                 except Conflict:
-                    continue  # somebody else was first: once more, on top of that
+                    continue  # another process was first: try again on top of that change
                 self._stale.discard(flow)
                 self._changed(flow)
                 self.feed.tell(made)
                 return made.revision
 
     def _own(self, flow: str) -> Definition:
-        """The definition of a flow, or a blank one. A flow without steps is false, and none the less a flow."""
+        """The definition of a flow, or a blank one. One without steps is falsy, but still a flow."""
         found = self.definitions.get(flow)
         return Definition(check_id(flow, "flow name")) if found is None else found
 
     def _is_fresh(self, flow: str) -> bool:
-        """Whether the definition here is the stored one, as far as anybody has told."""
+        """Whether the definition here is the stored one, as far as this process knows."""
         return flow not in self._stale and self._read.get(flow, 0) == self._news
 
     async def settled(self, flow: str) -> None:
@@ -203,7 +203,7 @@ class Catalog:
     # --- registering --------------------------------------------------------------------------------------------------
 
     def author(self, owner: str | None = None, principal: str = "") -> Author:
-        """Who makes a change, now."""
+        """The author of a change made now."""
         return Author(self._owner if owner is None else owner, principal, self._utc())
 
     async def create(
@@ -232,7 +232,7 @@ class Catalog:
     async def delete(
         self, flow: str, step: str | Step, revision: int | None = None, author: Author | None = None
     ) -> int:
-        """Take a step out; see `Flow.delete_step`."""
+        """Remove a step; see `Flow.delete_step`."""
         name = step.id if isinstance(step, Step) else step
         by = self._author(author)
 
@@ -247,7 +247,7 @@ class Catalog:
     async def replace(
         self, flow: str, old: str | Step, new: Step, revision: int | None = None, author: Author | None = None
     ) -> int:
-        """Put one step in the place of another; see `Flow.replace_step`."""
+        """Replace a step; see `Flow.replace_step`."""
         if type(new) is not Step:
             raise InvalidStep(f"a Step is needed, not {type(new).__name__}: {new!r:.80}", flow=flow)
         name = old.id if isinstance(old, Step) else old
@@ -267,7 +267,7 @@ class Catalog:
         return changed
 
     def _author(self, author: Author | None) -> Author | None:
-        """Who makes a change, now; None when nobody said it and there is no store that keeps it."""
+        """The author of a change made now; None when none is given and there is no store to keep it."""
         if author is not None or self._store is None:
             return author
         return Author(self._owner, "", self._utc())
@@ -275,7 +275,7 @@ class Catalog:
     def _noted(
         self, flow: str, definition: Definition, by: Author | None, created: tuple[Step, ...], deleted: str = ""
     ) -> RevisionChange:
-        """The change that was just made, with whose the steps are now."""
+        """The change that was just made, with the owners of its steps."""
         owners = self.owners.setdefault(flow, {})
         if by is None:
             by = Author("")
@@ -287,7 +287,7 @@ class Catalog:
         return change
 
     def _refuse_foreign(self, flow: str, step: str, by: Author | None) -> None:
-        """Raise when the author may not change a step, because of whose it is."""
+        """Raise when the author may not change a step because another owns it."""
         if by is not None and by.may_change is not None:
             owner = self.owners.get(flow, {}).get(step, "")
             if step in self.definition(flow).topology and not by.may_change(owner):
@@ -307,7 +307,7 @@ class Catalog:
         return [revisions.read(change, self._registry()) for change in stored]
 
     def predicate(self, name: str, function: Callable[[Any], bool]) -> None:
-        """Register what ``when=name`` asks."""
+        """Register the callable behind ``when=name``."""
         if not callable(function):
             raise InvalidStep(f"predicate {name!r} must be callable, not {type(function).__name__}")
         if inspect.iscoroutinefunction(function):
@@ -328,7 +328,7 @@ class Catalog:
             self._bound()
 
     def own_plan(self, steps: Sequence[Step], options: ExecuteOptions | None) -> tuple[Plan, Callable[[], bytes]]:
-        """The plan of steps that belong to no registered flow, and what encodes them."""
+        """The plan of steps that belong to no registered flow, and a function that encodes them."""
         plan, encode = own_plan(steps, options, self.bindings)
         if self._store is not None and self.bindings.learn(plan.flow, plan.items):
             self._rebound()  # a stored execution of such steps may have waited for just these
@@ -364,7 +364,7 @@ class Catalog:
         return self.definition(flow).plan(self.bindings, step)
 
     async def plan_known(self, flow: str, step: str | None) -> Plan:
-        """The same, after a look into the store when something is missing here."""
+        """As `plan`, but reads the store when something is missing here."""
         try:
             if self._store is not None:
                 await self.settled(flow)
@@ -379,7 +379,7 @@ class Catalog:
             return self.plan(flow, step)
 
     async def wait_for_plan(self, flow: str, step: str | None) -> Plan:
-        """The plan, as soon as nothing it names is missing."""
+        """Wait until all steps that the flow names are registered, and return the plan."""
         while True:
             try:
                 return await self.plan_known(flow, step)
@@ -387,7 +387,7 @@ class Catalog:
                 waiter = asyncio.get_running_loop().create_future()
                 waiting = self._waiters.setdefault(flow, [])
                 waiting.append(waiter)
-                # Other processes change the store without a word to this one: it is looked at now and then.
+                # Other processes change the store without telling this one, so it is read from time to time.
                 await asyncio.wait([waiter], timeout=None if self._store is None else LOOK)
                 if waiter in waiting:
                     waiting.remove(waiter)

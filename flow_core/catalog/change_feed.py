@@ -11,7 +11,7 @@ __all__ = ["ChangeFeed"]
 
 
 class ChangeFeed:
-    """Tells its listeners each change of a flow once, in the order of the flow's revisions.
+    """Tells listeners about each change of a flow once, in the order of the flow's revisions.
 
     feed = ChangeFeed()
     end = feed.listen(print)
@@ -25,12 +25,12 @@ class ChangeFeed:
         self._told: dict[str, int] = {}
 
     def listen(self, listener: Callable[[RevisionChange], None]) -> Callable[[], None]:
-        """Call ``listener`` with every change from now on; returns what ends that."""
+        """Call ``listener`` with every change from now on; returns a function that ends this."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     def tell(self, change: RevisionChange) -> None:
-        """Tell a change, unless it was told."""
+        """Tell listeners about a change, unless they have been told."""
         if change.revision > self._told.get(change.flow, 0):
             self._told[change.flow] = change.revision
             for listener in tuple(self._listeners):

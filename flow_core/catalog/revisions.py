@@ -46,7 +46,7 @@ def read(stored: StoredDefinition, registry: OperationDecoder) -> RevisionChange
 def apply_changes(
     definition: Definition, owners: dict[str, str], changes: Sequence[StoredDefinition], registry: OperationDecoder
 ) -> list[RevisionChange]:
-    """Bring a definition from its revision to that of the last change; returns those that it did not have.
+    """Bring a definition from its revision to that of the last change; returns the new ones.
 
     Args:
         owners: step id -> owner, kept up to date.
@@ -77,12 +77,12 @@ def apply_changes(
 
 
 def note_owners(owners: dict[str, str], change: RevisionChange) -> None:
-    """Take note of whose the steps of a change are."""
+    """Update the owners of steps for a change."""
     owners.pop(change.deleted, None)
     owners.update((step.id, change.owner) for step in change.created)
 
 
-#: Definitions that are kept.
+#: Maximum number of cached definitions.
 MOST: Final = 64
 
 

@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from typing import Any
 
 from flow_core import FlowError
-from flow_core.model.status import Status
 
 __all__ = ["clean", "complain", "emit", "seconds", "show_table", "when"]
 
@@ -90,8 +89,3 @@ def complain(error: BaseException, *, as_json: bool = False) -> None:
     if isinstance(error, FlowError):
         told = {"code": error.code, "message": error.message, "fix": error.fix, "step": error.step}
     print(json.dumps({"error": told}), file=sys.stderr)
-
-
-def status_name(status: int) -> str:
-    """Name of a status, for JSON and people alike."""
-    return Status(status).name

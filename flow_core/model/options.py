@@ -112,15 +112,11 @@ class Retry:
     give_up_on: tuple[str, ...] = ()
 
     def __init__(  # noqa: PLR0917 - a record; its fields keep their order
-        self,
-        retries: int = 3,
-        initial: Seconds = 0.1,
-        factor: float = 2.0,
-        max: Seconds = 30.0,
+        self, retries: int = 3, initial: Seconds = 0.1, factor: float = 2.0, max: Seconds = 30.0,
         jitter: Literal["full", "none"] = "full",
         retry_on: type[BaseException] | str | Iterable[type[BaseException] | str] = Exception,
         give_up_on: type[BaseException] | str | Iterable[type[BaseException] | str] = (),
-    ) -> None:
+    ) -> None:  # fmt: skip
         check_count(_given(retries, "Retry.retries"), "Retry.retries")
         if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 1 <= factor <= MAX_FLOAT:
             raise InvalidOption(f"Retry.factor must be a number of at least 1, not {factor!r:.80}")

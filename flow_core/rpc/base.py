@@ -126,14 +126,9 @@ class RpcClient(Client):
         """Make the call. `call` cancels it when ``timeout`` is up; the value is there to be sent to the other end."""
 
     def _call_by(  # noqa: PLR0917 - as `_call`
-        self,
-        caller: Caller,
-        service: str,
-        endpoint: str,
-        data: bytes,
-        headers: Mapping[str, str],
+        self, caller: Caller, service: str, endpoint: str, data: bytes, headers: Mapping[str, str],
         timeout: float | None,
-    ) -> Coroutine[Any, Any, bytes]:
+    ) -> Coroutine[Any, Any, bytes]:  # fmt: skip
         """The same for an attempt of a step: for clients to which it matters whose call it is."""
         return self._call(service, endpoint, data, headers, timeout)
 

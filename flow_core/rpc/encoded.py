@@ -37,14 +37,9 @@ class EncodedRpcClient(RpcClient):
         return await self._call_by(None, service, endpoint, data, headers, timeout)
 
     async def _call_by(  # noqa: PLR0917 - as `RpcClient._call_by`
-        self,
-        caller: Caller | None,
-        service: str,
-        endpoint: str,
-        data: bytes,
-        headers: Mapping[str, str],
+        self, caller: Caller | None, service: str, endpoint: str, data: bytes, headers: Mapping[str, str],
         timeout: float | None,
-    ) -> bytes:
+    ) -> bytes:  # fmt: skip
         sealed = self._codec.encode(data)
         reply = await self._client.call(service, endpoint, sealed, headers=headers, timeout=timeout, caller=caller)
         return self._codec.decode(reply)

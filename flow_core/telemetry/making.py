@@ -18,14 +18,14 @@ from flow_core.telemetry.spans import Event, StepNotes, TracedAttempt, TraceIden
 
 __all__ = ["ExecutionSpans"]
 
-#: What a step is to the other end, by the type of its operation.
+#: Kind of a step's span, by the type of its operation.
 KINDS: Final = {"client_call_operation": SpanKind.CLIENT, "client_publish_operation": SpanKind.PRODUCER}
 SUCCESS: Final = int(Status.SUCCESS)
 NO_NOTES: Final = StepNotes()
 
 
 class ExecutionSpans:
-    """Makes the spans of one execution that is over.
+    """Makes the spans of one execution that has ended.
 
     Args:
         start: `FlowTracer.start`.
@@ -46,11 +46,11 @@ class ExecutionSpans:
         self._inside = parent_context(facts.span)
 
     def _utc(self, at: float) -> int:
-        """UTC nanoseconds of a loop time. Apart, since a float has no digits for nanoseconds since the epoch."""
+        """UTC nanoseconds of a loop time. Added as integers: a float is too imprecise for times since 1970."""
         return int(self._ahead + round(at * 1e9))
 
     def make(self, activities: list[tuple[float, int, str, Any]]) -> Iterator[None]:
-        """Make them, one a turn; its own ends last."""
+        """Make the spans, one per iteration; that of the execution ends last."""
         run, facts = self._run, self._facts
         attributes = {**(facts.sampled.attributes or {}), **self._identity, "flow.status": run.status.name}
         if run.parent is not None:
@@ -69,7 +69,7 @@ class ExecutionSpans:
         whole.end(self._ended)
 
     def _step(self, index: int, notes: StepNotes) -> None:
-        """The span of one step; none when it never started."""
+        """Make the span of one step, unless it never started."""
         run = self._run
         last, ended = Stepper(run).times(index)
         attempts = sorted(notes.attempts, key=_number) if notes.attempts else ()
@@ -105,7 +105,7 @@ class ExecutionSpans:
         self._add(span, Event(self._utc(attempt.ended), "exception", number, attempt.error))
 
     def _add(self, span: Span, event: Event) -> None:
-        """Add an event; one with an error is an exception, whatever its name."""
+        """Add an event; one with an error becomes an exception event."""
         if event.error is None:
             span.add_event(event.name, event.attributes, event.time_ns)
         else:
@@ -113,7 +113,7 @@ class ExecutionSpans:
 
 
 def _told(error: BaseException | ErrorRecord) -> dict[str, str]:
-    """An error by OpenTelemetry's conventions. Not by `Span.record_exception`: older SDKs find no stack there.
+    """Attributes of an error by OpenTelemetry's conventions. Older SDKs' `Span.record_exception` finds no stack here.
 
     https://opentelemetry.io/docs/specs/semconv/exceptions/exceptions-spans/
     """

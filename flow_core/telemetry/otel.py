@@ -1,8 +1,8 @@
 """`trace`: spans for OpenTelemetry, one for each execution and one for each of its steps.
 
-Spans are made when an execution is over, from the times that the engine keeps anyway; so nothing is made for what the
-sampler leaves out, and a crash loses no span: the process that goes on with a durable execution makes them all. What
-has to be there earlier, the identity of a step's span, is derived (``spans.py``).
+Spans are made when an execution has ended, from the times that the engine keeps anyway. So nothing is made for
+executions that are not sampled, and a crash loses no span: the process that continues a durable execution makes them
+all. The identity of a step's span, which is needed earlier, is derived (``spans.py``).
 
 They are made by a tracer of the SDK, a copy of the provider's whose ids and sampler are set: span processors, limits
 and the resource are the provider's own.
@@ -40,9 +40,9 @@ __all__ = ["FlowTracer", "trace"]
 
 log = logging.getLogger("flow_core")
 
-#: Seconds of making spans before other tasks of the loop get their turn.
+#: Seconds spent on spans before other tasks of the loop get their turn.
 BUDGET: Final = 0.001
-#: Executions whose spans are still to be made. Beyond it they are made at once, so that nothing piles up.
+#: Maximum number of executions whose spans are still to be made. Beyond it, spans are made at once.
 MOST_PENDING: Final = 1_000
 
 
@@ -54,8 +54,8 @@ def trace(flow: Flow | Executor, tracer_provider: TracerProvider | None = None) 
         tracer_provider: of the SDK; the one set with ``opentelemetry.trace.set_tracer_provider`` when None.
 
     Returns:
-        a function that stops it: the spans of what has ended are made, those of what still runs never. It is called
-        when the executor stops, too. With OTEL_SDK_DISABLED=true nothing is traced.
+        a function that stops tracing: it makes the spans of executions that have ended, but none of those still
+        running. It is called when the executor stops, too. With OTEL_SDK_DISABLED=true nothing is traced.
 
     Raises:
         InvalidOption: there is no provider of the SDK, or the executor is traced already.
@@ -85,7 +85,7 @@ def trace(flow: Flow | Executor, tracer_provider: TracerProvider | None = None) 
 
 
 class _Given(IdGenerator, Sampler):  # type: ignore[misc]
-    """Hands out the ids and the decision that were set for the span that is made next."""
+    """Gives the next span the ids and the sampling decision that were set for it."""
 
     def __init__(self) -> None:
         self.trace_id = self.span_id = 0
@@ -129,7 +129,7 @@ class FlowTracer:
         return Trace(self, run, get_current_span().get_span_context())
 
     def sample(self, parent: SpanContext | None, trace_id: int, run: Execution) -> SamplingResult:
-        """Ask the provider's sampler, once for an execution and all of its steps. A broken one drops it."""
+        """Ask the provider's sampler once per execution. If the sampler raises, the execution is dropped."""
         try:
             result: SamplingResult = self._sampler.should_sample(
                 parent_context(parent), trace_id, run.flow, SpanKind.INTERNAL, identity(run), ()
@@ -149,7 +149,7 @@ class FlowTracer:
         return self._tracer.start_span(name, parent, kind, attributes, start_time=began)
 
     def ended(self, run: Execution) -> None:
-        """An execution is over: its spans are made in a later turn of the loop."""
+        """An execution has ended: make its spans in a later turn of the loop."""
         if self.closed:
             Stepper(run).trace.close()
             return
@@ -160,7 +160,7 @@ class FlowTracer:
             self._schedule()
 
     def close(self) -> None:
-        """Make the spans of what has ended, and no more after that."""
+        """Make the spans of executions that have ended, and none after that."""
         if not self.closed:
             self.closed = True
             while self._pending or self._making is not None:
@@ -182,7 +182,7 @@ class FlowTracer:
             self._schedule()
 
     def _work(self, until: float | None) -> None:
-        """Go on with the spans of one execution, to their end when ``until`` is None."""
+        """Continue with the spans of one execution, until the end when ``until`` is None."""
         self._working = True
         try:
             if self._making is None:

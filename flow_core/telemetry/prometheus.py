@@ -1,7 +1,7 @@
 """`ExecutorCollector`: exports what executors and their clients have counted to Prometheus.
 
-The core counts anyway; the collector reads it when Prometheus asks, from the thread that serves it. Nothing is called
-for an execution or a step.
+The core counts anyway; the collector reads the counters when Prometheus asks, on the thread that serves the request.
+It adds no work to an execution or a step.
 
 Names: https://prometheus.io/docs/practices/naming/
 """
@@ -26,7 +26,7 @@ __all__ = ["METRICS", "ExecutorCollector", "Row", "serve_metrics"]
 
 
 class Row(NamedTuple):
-    """One metric: whose ``statistics()`` it is from, the field there, and how it is shown."""
+    """One metric: the source and field of its value in ``statistics()``, and how it is shown."""
 
     source: str
     field: str
@@ -72,7 +72,7 @@ _PUBSUB: Final[dict[str, str | tuple[str, str]]] = {
     "lost": "Messages sent without confirmation that the broker did not get.",
 }  # fmt: skip
 
-#: Every metric there is. Counters get the suffix ``_total`` when they are shown.
+#: All metrics. Counters get the suffix ``_total`` when they are shown.
 METRICS: Final = (
     *_rows("executor", CounterMetricFamily, "", _COUNTED), *_rows("executor", GaugeMetricFamily, "", _GAUGES),
     *_rows("rpc", CounterMetricFamily, "rpc_", _RPC), *_rows("pubsub", CounterMetricFamily, "pubsub_", _PUBSUB),
@@ -85,7 +85,7 @@ class _Source(NamedTuple):
     forget: Callable[[], None]
 
     def statistics(self) -> dict[str, Any]:
-        """Source of a `Row` -> its statistics, those that there are."""
+        """Source of a `Row` -> its statistics, if there is such a source."""
         found: dict[str, Any] = {"executor": self.executor.statistics()}
         for name in ("rpc", "pubsub"):
             client = getattr(self.executor.flow, name, None)
@@ -95,7 +95,7 @@ class _Source(NamedTuple):
 
 
 class ExecutorCollector:
-    """The metrics of one or several executors in a registry, each with labels of its own.
+    """The metrics of one or more executors in a registry, each with its own labels.
 
     When an executor stops, its metrics disappear; with the last executor the collector leaves the registry.
 
@@ -120,7 +120,7 @@ class ExecutorCollector:
         self.add(flow, labels=labels)
 
     def add(self, flow: Flow | Executor, *, labels: Mapping[str, str] | None = None) -> None:
-        """Show another executor's metrics, too. Its labels have the same names and other values. Errors as above."""
+        """Show another executor's metrics, too. Its labels need the same names and other values. Errors as above."""
         executor = _executor_of(flow)
         given = _check_labels({"executor": executor.options.name or "default"} if labels is None else labels)
         for other in self._sources:
@@ -142,7 +142,7 @@ class ExecutorCollector:
         self._sources = (*self._sources, _Source(executor, given, forget))
 
     def remove(self, flow: Flow | Executor) -> None:
-        """Show these no longer; nothing when they aren't shown."""
+        """Remove the metrics of an executor, if they are shown."""
         executor = _executor_of(flow)
         for source in self._sources:
             if source.executor is executor:
@@ -152,7 +152,7 @@ class ExecutorCollector:
             self.close()
 
     def close(self) -> None:
-        """Show nothing any more, and leave the registry. Closing twice is fine."""
+        """Remove all metrics, and leave the registry. Closing twice is fine."""
         sources, self._sources = self._sources, ()
         for source in sources:
             source.forget()
@@ -173,11 +173,11 @@ class ExecutorCollector:
     # --- for the registry --------------------------------------------------------------------------------------------
 
     def describe(self) -> Iterable[Metric]:
-        """The metrics without values: so that a second collector in one registry is refused."""
+        """The metrics without values, so that the registry refuses a second collector."""
         return [row.kind(row.name, row.help) for row in METRICS]
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics, read now. Any thread may call it."""
+        """The current metrics. Any thread may call this."""
         sources = self._sources
         if not sources:
             return
@@ -195,7 +195,7 @@ class ExecutorCollector:
 def serve_metrics(
     port: int, addr: str = "127.0.0.1", registry: CollectorRegistry | None = None
 ) -> tuple[int, Callable[[], None]]:
-    """Serve a registry at ``http://addr:port/metrics``, from a thread of its own.
+    """Serve a registry at ``http://addr:port/metrics``, from a background thread.
 
     Args:
         port: 0 for any that is free.

@@ -1,8 +1,8 @@
 """`Trace`: what is noted about one running execution for its spans, and the ids of these spans.
 
-A span's id has to be known before the span is made: calls and messages carry it. So ids are derived: from the id of the
-execution, which a recovered execution still has, and from the id of the step. They stay the same when an execution goes
-on in another process.
+A span's id has to be known before the span is made, because calls and messages carry it. So ids are derived from the
+id of the execution, which a recovered execution still has, and from the id of the step. They stay the
+same when an execution continues in another process.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ __all__ = [
 
 log = logging.getLogger("flow_core")
 
-#: Events that a step's span keeps from inside of the step, the latest; the SDK's own default limit.
+#: Maximum number of events that a step adds to its span; the latest are kept. The default limit of the SDK.
 MOST_EVENTS: Final = 128
 #: Trace flag of W3C level 2: the trace id is random. Passed on from a parent.
 RANDOM: Final = 0x02
 
 
 class Event(NamedTuple):
-    """Something at a time, in UTC nanoseconds; an exception when there is an ``error``."""
+    """An event of a span, in UTC nanoseconds; an exception when there is an ``error``."""
 
     time_ns: int
     name: str
@@ -67,7 +67,7 @@ class Event(NamedTuple):
 
 
 class TracedAttempt(NamedTuple):
-    """An attempt that failed; loop seconds."""
+    """A failed attempt; times are loop seconds."""
 
     attempt: int
     began: float
@@ -76,7 +76,7 @@ class TracedAttempt(NamedTuple):
 
 
 class StepNotes:
-    """What is noted of a step beside what its execution knows."""
+    """Notes about a step that its execution does not keep itself."""
 
     __slots__ = ("attempts", "attributes", "events", "name", "status")
 
@@ -89,7 +89,7 @@ class StepNotes:
 
 
 class TraceIdentity(NamedTuple):
-    """What holds for all spans of one execution: derived at its first step, the same in every process."""
+    """The identity shared by all spans of one execution: derived at its first step, the same in every process."""
 
     parent: SpanContext | None
     span: SpanContext
@@ -103,17 +103,17 @@ class TraceIdentity(NamedTuple):
 
 
 class SpanMaker(Protocol):
-    """What a `Trace` asks of the tracer that it belongs to."""
+    """The part of the tracer that a `Trace` uses."""
 
     def sample(self, parent: SpanContext | None, trace_id: int, run: Execution) -> SamplingResult:
-        """Whether the spans of an execution are wanted."""
+        """Decide whether the spans of an execution are recorded."""
 
     def ended(self, run: Execution) -> None:
-        """An execution is over: its spans can be made."""
+        """An execution has ended: its spans can be made."""
 
 
 class Trace:
-    """One execution, for its tracer; the core calls `enter` and `ended`, the runtime the others.
+    """One execution as its tracer sees it; the core calls `enter` and `ended`, the runtime the other methods.
 
     Args:
         tracer: makes the spans in the end.
@@ -128,7 +128,7 @@ class Trace:
         self._run: Execution | None = run
         self._current = current
         self._facts: TraceIdentity | None = None
-        #: Index of a step -> what was noted of it.
+        #: Index of a step -> notes about it.
         self.notes: dict[int, StepNotes] = {}
         #: (time, step, kind, error) of fallbacks and compensations; loop seconds.
         self.activities: list[tuple[float, int, str, BaseException | ErrorRecord | None]] = []
@@ -136,7 +136,7 @@ class Trace:
     # --- from the core and the runtime -------------------------------------------------------------------------------
 
     def enter(self, step: int, activity: int) -> None:
-        """A step begins: its span is the current one for all that it does, in tasks and threads of its own too."""
+        """A step begins: make its span the current one, also in tasks and threads that the step starts."""
         if self._run is None:
             return
         try:
@@ -158,7 +158,7 @@ class Trace:
             self.activities.append((Stepper(self._run).scheduler.time, step, kind, error))
 
     def recall(self, records: Sequence[Record], ahead: float) -> None:
-        """Note what failed before the execution came here."""
+        """Note failures from before the execution came to this process."""
         run = self._run
         if run is None:
             return
@@ -175,7 +175,7 @@ class Trace:
         self.of_step(step).attempts.append(attempt)
 
     def ended(self) -> None:
-        """The execution is over: its spans can be made."""
+        """The execution has ended: its spans can be made."""
         run = self._run
         if run is not None:
             self._tracer.ended(run)
@@ -190,7 +190,7 @@ class Trace:
         return found
 
     def facts(self) -> TraceIdentity | None:
-        """See `TraceIdentity`; None when the execution is over and told."""
+        """See `TraceIdentity`; None when the execution has ended and its spans are made."""
         if self._facts is None and self._run is not None:
             self._facts = self._derive(self._run)
         return self._facts
@@ -224,7 +224,7 @@ class Trace:
         return remote if remote.is_valid else None
 
     def close(self) -> None:
-        """Its spans are made, or nobody wants them."""
+        """Drop all notes: the spans are made, or not wanted."""
         if self._run is not None:
             self.facts()  # what still runs inside of a step, a task that it left behind say, stays in the trace
         self._run = None
@@ -232,16 +232,16 @@ class Trace:
 
     @property
     def recording(self) -> bool:
-        """Whether anything that is noted now comes into a span."""
+        """Whether notes still get into a span."""
         facts = self.facts()
         return self._run is not None and facts is not None and facts.sampled.decision.is_recording()
 
 
 class StepSpan(Span):  # type: ignore[misc]
-    """The current span inside a step: what libraries and your own code take as their parent, and write attributes to.
+    """The current span inside a step: libraries and your own code use it as parent, and write attributes to it.
 
-    It is a stand-in: the span of the step is made when the execution is over, with everything noted here. Its end is
-    the step's; `end` does nothing.
+    It is a stand-in: the real span is made when the execution has ended, with everything noted here. It ends with the
+    step, so `end` does nothing.
     """
 
     __slots__ = ("_context", "_id", "_step", "_trace")
@@ -261,7 +261,7 @@ class StepSpan(Span):  # type: ignore[misc]
         return self._context
 
     def is_recording(self) -> bool:
-        """Whether what is written here is kept."""
+        """Whether attributes and events are still kept."""
         return self._trace.recording
 
     def set_attribute(self, key: str, value: Any) -> None:
@@ -282,27 +282,27 @@ class StepSpan(Span):  # type: ignore[misc]
     def record_exception(
         self, exception: BaseException, attributes: Any = None, timestamp: int | None = None, escaped: bool = False
     ) -> None:
-        """Add an exception that the step handled itself; those that escape it are recorded anyway."""
+        """Add an exception that the step handled itself; those that escape the step are recorded anyway."""
         if self.is_recording():
             event = Event(timestamp or time.time_ns(), "exception", dict(attributes or {}), exception)
             self._trace.of_step(self._step).events.append(event)
 
     def update_name(self, name: str) -> None:
-        """Give the step's span another name."""
+        """Rename the step's span."""
         if self.is_recording():
             self._trace.of_step(self._step).name = name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """Set the status of the step's span; a failed step is an error whatever is said here."""
+        """Set the status of the step's span; that of a failed step is always an error."""
         if self.is_recording():
             given = status if isinstance(status, Status) else Status(status, description)
             self._trace.of_step(self._step).status = given
 
     def end(self, end_time: int | None = None) -> None:
-        """Nothing: it ends with the step."""
+        """Do nothing: the span ends with the step."""
 
     def __exit__(self, *_: object) -> None:
-        """Nothing either."""
+        """Do nothing, as `end`."""
 
 
 def parent_context(span: SpanContext | None) -> Context:

@@ -108,14 +108,9 @@ class WorkerRouter(RpcClient):
         return await self._call_by(None, service, endpoint, data, headers, timeout)
 
     async def _call_by(  # noqa: PLR0917 - as `RpcClient._call_by`
-        self,
-        caller: Caller | None,
-        service: str,
-        endpoint: str,
-        data: bytes,
-        headers: Mapping[str, str],
+        self, caller: Caller | None, service: str, endpoint: str, data: bytes, headers: Mapping[str, str],
         timeout: float | None,
-    ) -> bytes:
+    ) -> bytes:  # fmt: skip
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
         while True:
